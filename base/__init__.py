@@ -1,0 +1,1 @@
+"""What every room stands on: errors meant for people, whole-or-nothing files, progress bars."""

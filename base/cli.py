@@ -1,0 +1,46 @@
+"""How every tool meets its user: one-line errors, honest exit codes, progress bars."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, TypeVar
+
+from tqdm import tqdm
+
+from base.errors import UserError
+
+T = TypeVar("T")
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Run a tool's main and exit: 0 when it is done, 2 after a UserError, 130 after Ctrl-C."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def progress(items: Iterable[T], *, what: str, unit: str, total: int | None = None) -> Iterable[T]:
+    """`items`, with a progress bar and ETA on stderr while they are gone through."""
+    return bar(what=what, unit=unit, total=total, items=items)
+
+
+def bar(*, what: str, unit: str, total: int | None, items: Any = None, **more: Any) -> tqdm[Any]:
+    """A tqdm bar in the project's look; where stderr is no terminal it is drawn every 10 s only."""
+    quiet = not sys.stderr.isatty()
+    return tqdm(
+        items,
+        desc=what,
+        unit=unit,
+        total=total,
+        dynamic_ncols=True,
+        mininterval=10 if quiet else 0.2,
+        file=sys.stderr,
+        **more,
+    )
