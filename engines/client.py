@@ -1,0 +1,174 @@
+"""The parent's side of the engine: start the worker in Caffe's Python, follow its events."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from base.errors import UserError
+from engines.failures import explain, last_exception
+
+PROJECT = Path(__file__).resolve().parent.parent
+WORKER = Path(__file__).resolve().parent / "worker" / "main.py"
+INSTALLED = PROJECT / ".caffe" / "bin" / "python"
+_LOG_TAIL = 200_000  # bytes of Caffe's log that are searched for its last words
+
+Event = dict[str, Any]
+
+
+class Interrupted(KeyboardInterrupt):
+    """The worker ended in good order because the user asked for it (Ctrl-C or SIGTERM)."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A Python that can `import caffe`."""
+
+    python: Path
+    threads: int | None = None  # BLAS threads; None leaves it to the BLAS: one a core
+
+    def call(
+        self,
+        verb: str,
+        request: dict[str, Any],
+        *,
+        log: Path | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        keep_open: Iterable[int] = (),
+    ) -> dict[str, Any]:
+        """Run one verb of the worker (engines/worker/verb_<verb>.py) and return its result.
+
+        `log` is appended with Caffe's own log as Caffe wrote it. Every event but the last goes to
+        `on_event`. File descriptors in `keep_open` (a lock, say) live as long as the worker does.
+        Ctrl-C and SIGTERM are passed on, once, so that the worker can end in good order. Relative
+        paths in a request are relative to the project's root, as they are in the prototxts.
+
+        Raises UserError with Caffe's own words when Caffe aborts, and Interrupted.
+        """
+        with _log_file(log) as stderr:
+            start = stderr.tell()
+            process = subprocess.Popen(
+                [str(self.python), str(WORKER), verb],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=self._environment(),
+                cwd=PROJECT,
+                text=True,
+                encoding="utf-8",
+                pass_fds=tuple(keep_open),
+                start_new_session=True,  # the terminal's Ctrl-C reaches us only; we pass it on
+            )
+            last: Event = {}
+            with _passing_on_signals(process) as interrupted:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                try:
+                    json.dump(request, process.stdin)
+                    process.stdin.close()
+                except BrokenPipeError:
+                    pass  # it died at once: its log says why
+                for line in process.stdout:
+                    last = json.loads(line)
+                    if on_event and last["event"] not in ("done", "error"):
+                        on_event(last)
+                process.wait()
+            if last.get("event") == "done" and process.returncode == 0:
+                last.pop("event")
+                if last.pop("interrupted", False):
+                    raise Interrupted
+                return last
+            if interrupted.is_set():
+                raise Interrupted
+            if last.get("event") == "error":
+                raise UserError(last["message"])
+            stderr.flush()
+            raise UserError(self._why(verb, process.returncode, _tail(stderr, start), log))
+
+    def _environment(self) -> dict[str, str]:
+        environment = dict(os.environ, PYTHONUTF8="1")
+        if self.threads is not None:
+            for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+                environment[name] = str(self.threads)
+        return environment
+
+    def _why(self, verb: str, code: int, log: str, path: Path | None) -> str:
+        more = f"; the whole log: {path}" if path else ""
+        if words := explain(log):
+            return f"Caffe stopped: {words}{more}"
+        if words := last_exception(log):
+            return f"'{verb}' failed in {self.python}: {words}{more}"
+        if code < 0:
+            name = signal.Signals(-code).name
+            hint = " (out of memory?)" if name == "SIGKILL" else ""
+            return f"Caffe's process was ended by {name}{hint}{more}"
+        return f"Caffe's process ended with exit code {code}{more}"
+
+
+def find_engine(threads: int | None = None) -> Engine:
+    """The engine to use: CAFFE_PYTHON if set, else the one that `make caffe` installed.
+
+    Raises UserError when there is none.
+    """
+    named = os.environ.get("CAFFE_PYTHON")
+    if named:
+        python = Path(named)
+        if not os.access(python, os.X_OK) or python.is_dir():
+            raise UserError(f"CAFFE_PYTHON={named} is not a program that can be run")
+        return Engine(python.absolute(), threads)
+    if not os.access(INSTALLED, os.X_OK):
+        raise UserError(
+            "no Caffe here yet: `make caffe` installs BVLC Caffe, or set CAFFE_PYTHON to a Python "
+            "that can `import caffe`"
+        )
+    return Engine(INSTALLED, threads)
+
+
+@contextmanager
+def _log_file(path: Path | None) -> Iterator[IO[bytes]]:
+    if path is None:
+        with tempfile.TemporaryFile() as handle:
+            yield handle
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as handle:
+            yield handle
+
+
+def _tail(handle: IO[bytes], start: int) -> str:
+    handle.seek(0, os.SEEK_END)
+    handle.seek(max(start, handle.tell() - _LOG_TAIL))
+    return handle.read().decode("utf-8", "replace")
+
+
+@contextmanager
+def _passing_on_signals(process: subprocess.Popen[str]) -> Iterator[threading.Event]:
+    """While the worker runs, Ctrl-C and SIGTERM ask it to end; a second one kills it."""
+    asked = threading.Event()
+
+    def pass_on(_number: int, _frame: Any) -> None:
+        process.send_signal(signal.SIGKILL if asked.is_set() else signal.SIGINT)
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # only the main thread may set handlers
+        return
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
