@@ -5,6 +5,7 @@ Caffe's log stays on stderr, untouched. Python 3.6, needing only caffe and numpy
 wherever the user's Caffe lives.
 """
 
+import contextlib
 import ctypes
 import importlib
 import json
@@ -37,10 +38,8 @@ def main():
 
 def die_with_parent():
     """A worker must not go on, unseen, in a run folder whose owner was killed."""
-    try:
+    with contextlib.suppress(OSError, AttributeError):  # not Linux: the next event breaks the pipe
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    except (OSError, AttributeError):
-        pass  # not Linux: the next event breaks the pipe
 
 
 if __name__ == "__main__":

@@ -1,0 +1,71 @@
+"""Snapshots that count only when whole: Caffe's two files, then a marker with their SHA-256."""
+
+import hashlib
+import io
+import json
+import os
+
+import numpy
+from errors import WorkerError
+
+
+def take(solver, prefix):
+    """Let Caffe snapshot to `<prefix>_iter_N.{caffemodel,solverstate}`, then write `…N.json`.
+
+    A kill while Caffe writes leaves files without a marker, and they are never resumed from.
+    Returns the marker's path. Raises WorkerError when a weight is NaN or infinite.
+    """
+    check_finite(solver.net, solver.iter)
+    solver.snapshot()
+    stem = "{}_iter_{}".format(prefix, solver.iter)
+    files = [stem + ".caffemodel", stem + ".solverstate"]
+    marker = {
+        "iteration": solver.iter,
+        "files": {os.path.basename(path): _flushed_sha256(path) for path in files},
+    }
+    with io.open(stem + ".json.part", "w", encoding="utf-8") as handle:
+        handle.write(json.dumps(marker, indent=1))
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(stem + ".json.part", stem + ".json")
+    return stem + ".json"
+
+
+def save_weights(net, path):
+    """Write the net's weights to `path`, whole or not at all."""
+    aside = path + ".part"
+    net.save(aside)
+    with io.open(aside, "rb+") as handle:
+        os.fsync(handle.fileno())
+    os.replace(aside, path)
+
+
+def check_finite(net, iteration):
+    """Raise WorkerError naming the layer when a weight is NaN or infinite."""
+    for layer, blobs in net.params.items():
+        for blob in blobs:
+            if not numpy.isfinite(blob.data.sum(dtype=numpy.float64)):
+                raise WorkerError(
+                    "weights of layer '{}' are NaN or infinite at iteration {}: "
+                    "the learning rate is too high; try a smaller LR".format(layer, iteration)
+                )
+
+
+def layer_hashes(net):
+    """SHA-256 of each layer's weights and biases together, by layer name."""
+    hashes = {}
+    for layer, blobs in net.params.items():
+        digest = hashlib.sha256()
+        for blob in blobs:
+            digest.update(numpy.ascontiguousarray(blob.data).tobytes())
+        hashes[layer] = digest.hexdigest()
+    return hashes
+
+
+def _flushed_sha256(path):
+    digest = hashlib.sha256()
+    with io.open(path, "rb+") as handle:
+        os.fsync(handle.fileno())
+        for block in iter(lambda: handle.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

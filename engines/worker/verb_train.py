@@ -1,0 +1,277 @@
+"""train: what `caffe train` does, with exact validation, whole snapshots and exact resumption."""
+
+import math
+import os
+import signal
+import time
+
+import caffe
+import device
+import numpy
+import prototxts
+import snapshots
+from caffe.proto import caffe_pb2
+from errors import WorkerError
+from replay import replay
+from scoring import Outputs, check_labels, losses
+
+NEVER = 2**31 - 1
+EVENT_SECONDS = 0.5  # at most so often the parent hears of an iteration
+
+
+def run(request, emit):
+    """Train by a solver.prototxt until its max_iter, or until SIGINT.
+
+    request: solver (path), weights (path or None: copied by layer name), run (folder for what is
+    made), resume (path of a .solverstate or None), validation_images (records of the TEST net's
+    LMDB), validated (last iteration that has its validation already), best (best validation
+    accuracy so far), gpu (device or None).
+    Events: start, iteration, validation, snapshot, replay. Returns iteration, and layers (hashes
+    after) or interrupted. The solver's own max_iter, test_interval, snapshot, display are obeyed.
+    """
+    device.choose(request["gpu"])
+    training = Training(request, emit)
+    signal.signal(signal.SIGINT, training.ask_to_stop)
+    signal.signal(signal.SIGTERM, training.ask_to_stop)
+    return training.go()
+
+
+class Training:
+    """One training, from the loaded solver to the final weights."""
+
+    def __init__(self, request, emit):
+        self.request = request
+        self.emit = emit
+        self.stop = False
+        self.param = prototxts.read_solver(request["solver"])
+        self.solver = load_solver(self.param, request)
+        self.net = self.solver.net
+        self.prefix = self.param.snapshot_prefix
+        self.losses = watch_losses(self.net)
+        self.best = request["best"]
+        self.began_at = 0  # iteration
+        self.told = 0.0  # time of the last event about the replay
+        self.outputs = None
+        if len(self.solver.test_nets) and request["validation_images"]:
+            self.outputs = Outputs(self.solver.test_nets[0], self.param.net)
+            self.solver.test_nets[0].share_with(self.net)
+        self.batch = batch_size(self.net) * self.param.iter_size
+
+    def ask_to_stop(self, _number, _frame):
+        """Signal handler: end after this iteration, with a snapshot."""
+        self.stop = True
+
+    def go(self):
+        """Begin or resume, train, and end with final weights or with a snapshot."""
+        self.begin()
+        if self.validation_is_due() and self.solver.iter > self.request["validated"]:
+            self.validate()
+        while self.solver.iter < self.param.max_iter and not self.stop:
+            self.train_to(self.next_stop())
+            if self.stop and self.solver.iter < self.param.max_iter:
+                break
+            if self.validation_is_due():
+                self.validate()
+            if self.snapshot_is_due():
+                self.snapshot()
+        if self.solver.iter < self.param.max_iter:
+            if self.solver.iter > self.began_at:
+                self.snapshot()
+            return {"interrupted": True, "iteration": self.solver.iter}
+        snapshots.check_finite(self.net, self.solver.iter)
+        snapshots.save_weights(self.net, os.path.join(self.request["run"], "final.caffemodel"))
+        return {"iteration": self.solver.iter, "layers": snapshots.layer_hashes(self.net)}
+
+    def begin(self):
+        """Copy the weights that training starts from, or restore a snapshot."""
+        fresh = snapshots.layer_hashes(self.net)
+        if self.request["resume"]:
+            replay(self.net, self.passes_before(self.request["resume"]), self.tell_replay)
+            self.solver.restore(self.request["resume"])
+        elif self.request["weights"]:
+            self.net.copy_from(self.request["weights"])
+        self.began_at = self.solver.iter
+        loaded = snapshots.layer_hashes(self.net)
+        frozen = frozen_layers(self.param.net)
+        self.emit(
+            "start",
+            iteration=self.solver.iter,
+            max_iter=self.param.max_iter,
+            batch=self.batch,
+            layers=[
+                {
+                    "name": name,
+                    "shapes": [list(blob.data.shape) for blob in self.net.params[name]],
+                    "frozen": name in frozen,
+                    "transferred": loaded[name] != fresh[name],
+                    "before": loaded[name],
+                }
+                for name in self.net.params
+            ],
+        )
+
+    def passes_before(self, solverstate):
+        """How often the net ran forward in training before this snapshot."""
+        state = caffe_pb2.SolverState()
+        with open(solverstate, "rb") as handle:
+            state.ParseFromString(handle.read())
+        return state.iter * self.param.iter_size
+
+    def tell_replay(self, done, of):
+        """Report the replay, and let Ctrl-C end it: nothing is lost, the snapshot stays."""
+        if self.stop:
+            raise SystemExit(130)
+        if time.time() - self.told >= EVENT_SECONDS or done == of:
+            self.told = time.time()
+            self.emit("replay", done=done, of=of)
+
+    def next_stop(self):
+        """The next iteration at which something besides training is to be done."""
+        stops = [self.param.max_iter]
+        for interval in (self.validation_interval(), self.param.snapshot):
+            if interval:
+                stops.append((self.solver.iter // interval + 1) * interval)
+        return min(stops)
+
+    def train_to(self, iteration):
+        """Step until `iteration` or until asked to stop, reporting loss, rate and speed."""
+        told, at, since = time.time(), self.solver.iter, []
+        while self.solver.iter < iteration and not self.stop:
+            del self.losses[:]
+            self.solver.step(1)
+            loss = float(numpy.mean(self.losses))
+            if not math.isfinite(loss):
+                raise WorkerError(
+                    "the loss is {} at iteration {} (learning rate {:g}): training has diverged; "
+                    "try a smaller LR".format(loss, self.solver.iter, self.solver.lr)
+                )
+            since.append(loss)
+            now = time.time()
+            if now - told >= EVENT_SECONDS or self.solver.iter == iteration or self.stop:
+                done = self.solver.iter - at
+                self.emit(
+                    "iteration",
+                    iteration=self.solver.iter,
+                    loss=sum(since) / len(since),
+                    lr=self.solver.lr,
+                    images=done * self.batch,
+                    seconds=now - told,
+                )
+                told, at, since = now, self.solver.iter, []
+
+    def validation_interval(self):
+        """The solver's test_interval, or 0 when there is nothing to validate on."""
+        return self.param.test_interval if self.outputs else 0
+
+    def validation_is_due(self):
+        """Every test_interval iterations, at the end, and at 0 as test_initialization says."""
+        interval, iteration = self.validation_interval(), self.solver.iter
+        if not interval:
+            return False
+        if iteration == 0:
+            return self.param.test_initialization
+        return iteration % interval == 0 or iteration == self.param.max_iter
+
+    def validate(self):
+        """Score every validation image exactly once; keep the weights if they are the best yet."""
+        start = time.time()
+        count = self.request["validation_images"]
+        right, loss = 0, 0.0
+        for logits, labels in self.outputs.passes(count):
+            check_labels(labels, logits.shape[1], self.param.net)
+            right += int((logits.argmax(axis=1) == labels).sum())
+            loss += float(losses(logits, labels).sum())
+        if not math.isfinite(loss):
+            raise WorkerError(
+                "the validation loss is {} at iteration {}: training has diverged; "
+                "try a smaller LR".format(loss, self.solver.iter)
+            )
+        accuracy = right / float(count)
+        is_best = self.best is None or accuracy > self.best
+        if is_best:
+            self.best = accuracy
+            path = os.path.join(self.request["run"], "best.caffemodel")
+            snapshots.save_weights(self.net, path)
+        self.emit(
+            "validation",
+            iteration=self.solver.iter,
+            loss=loss / count,
+            accuracy=accuracy,
+            images=count,
+            best=is_best,
+            seconds=time.time() - start,
+        )
+
+    def snapshot_is_due(self):
+        """Every `snapshot` iterations, but not at the end: the final weights are saved anyway."""
+        interval, iteration = self.param.snapshot, self.solver.iter
+        return interval and iteration % interval == 0 and iteration < self.param.max_iter
+
+    def snapshot(self):
+        """Take a snapshot and report it."""
+        marker = snapshots.take(self.solver, self.prefix)
+        self.emit("snapshot", iteration=self.solver.iter, marker=marker)
+
+
+def load_solver(param, request):
+    """Caffe's solver from the user's file, with testing and snapshots left to us.
+
+    The test net is still built, as `caffe train` builds it, because its fillers draw from the same
+    random numbers: so the weights come out as `caffe train`'s, bit for bit.
+    """
+    if not param.net:
+        raise WorkerError("{}: no `net:` line".format(request["solver"]))
+    prototxts.read_net(param.net)
+    if param.max_iter <= 0:
+        raise WorkerError("{}: max_iter must be positive".format(request["solver"]))
+    used = caffe_pb2.SolverParameter()
+    used.CopyFrom(param)
+    if used.test_iter:
+        used.test_interval = NEVER
+    used.test_initialization = False
+    used.snapshot = 0
+    used.snapshot_after_train = False
+    gpu = request["gpu"]
+    used.solver_mode = (
+        caffe_pb2.SolverParameter.CPU if gpu is None else caffe_pb2.SolverParameter.GPU
+    )
+    if gpu is not None:
+        used.device_id = gpu
+    path = os.path.join(request["run"], ".solver.in_use.prototxt")
+    prototxts.write(used, path)
+    try:
+        return caffe.get_solver(path)
+    finally:
+        os.remove(path)
+
+
+def watch_losses(net):
+    """A list that gets the net's loss (weighted sum of its loss blobs) after every forward pass."""
+    weights = {
+        name: weight for name, weight in zip(net._blob_names, net._blob_loss_weights) if weight
+    }
+    if not weights:
+        raise WorkerError("the TRAIN net has no loss layer: nothing to train on")
+    last = len(net.layers) - 1
+    found = []
+
+    def after(layer):
+        if layer == last:
+            found.append(sum(w * float(net.blobs[n].data.sum()) for n, w in weights.items()))
+
+    net.after_forward(after)
+    return found
+
+
+def batch_size(net):
+    """Images in one forward pass: the first blob of the first layer is the data."""
+    return net.blobs[net._blob_names[0]].data.shape[0]
+
+
+def frozen_layers(path):
+    """Names of the layers of a net whose every lr_mult is 0."""
+    return {
+        layer.name
+        for layer in prototxts.read_net(path).layer
+        if layer.param and all(param.lr_mult == 0 for param in layer.param)
+    }
