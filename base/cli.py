@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn, TypeVar
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from base.errors import UserError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 T = TypeVar("T")
 
@@ -33,6 +34,8 @@ def progress(items: Iterable[T], *, what: str, unit: str, total: int | None = No
 
 def bar(*, what: str, unit: str, total: int | None, items: Any = None, **more: Any) -> tqdm[Any]:
     """A tqdm bar in the project's look; where stderr is no terminal it is drawn every 10 s only."""
+    from tqdm import tqdm  # here, so that tools without a bar also run before it is installed
+
     quiet = not sys.stderr.isatty()
     return tqdm(
         items,

@@ -8,6 +8,8 @@ import os
 import numpy
 from errors import WorkerError
 
+MARGIN = 8 << 20  # bytes: names, shapes, and what others write meanwhile
+
 
 def take(solver, prefix):
     """Let Caffe snapshot to `<prefix>_iter_N.{caffemodel,solverstate}`, then write `…N.json`.
@@ -16,6 +18,8 @@ def take(solver, prefix):
     Returns the marker's path. Raises WorkerError when a weight is NaN or infinite.
     """
     check_finite(solver.net, solver.iter)
+    weights = weight_bytes(solver.net)
+    require_space(os.path.dirname(prefix), 2 * weights)  # weights, and momentum of the same size
     solver.snapshot()
     stem = "{}_iter_{}".format(prefix, solver.iter)
     files = [stem + ".caffemodel", stem + ".solverstate"]
@@ -33,11 +37,30 @@ def take(solver, prefix):
 
 def save_weights(net, path):
     """Write the net's weights to `path`, whole or not at all."""
+    require_space(os.path.dirname(path), weight_bytes(net))
     aside = path + ".part"
     net.save(aside)
     with io.open(aside, "rb+") as handle:
         os.fsync(handle.fileno())
     os.replace(aside, path)
+
+
+def weight_bytes(net):
+    """The size of all weights of a net, in bytes."""
+    return sum(blob.data.nbytes for blobs in net.params.values() for blob in blobs)
+
+
+def require_space(folder, needed):
+    """Raise WorkerError unless `folder` has room for `needed` bytes: Caffe does not notice."""
+    disk = os.statvfs(folder or ".")
+    free = disk.f_bavail * disk.f_frsize
+    if free < needed + MARGIN:
+        raise WorkerError(
+            "no space left on the disk of {}: {:.0f} MB needed for weights, {:.0f} MB free; free "
+            "some and call make again, it goes on from the last snapshot".format(
+                folder, (needed + MARGIN) / 1e6, free / 1e6
+            )
+        )
 
 
 def check_finite(net, iteration):
