@@ -1,0 +1,129 @@
+"""Reads the few numbers of a solver or net prototxt that the counts depend on.
+
+Whether a prototxt is right is for Caffe to say; here every field that is not asked for is skipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+
+from base.errors import UserError
+
+_Field = descriptor_pb2.FieldDescriptorProto
+
+# Message -> field -> (number, type), as in Caffe's own caffe.proto. A name is a type made here.
+_FIELDS: dict[str, dict[str, tuple[int, Any]]] = {
+    "SolverParameter": {
+        "net": (24, _Field.TYPE_STRING),
+        "test_iter": (3, _Field.TYPE_INT32),
+        "max_iter": (7, _Field.TYPE_INT32),
+        "iter_size": (36, _Field.TYPE_INT32),
+        "snapshot_prefix": (15, _Field.TYPE_STRING),
+    },
+    "NetParameter": {"layer": (100, "LayerParameter")},
+    "LayerParameter": {
+        "name": (1, _Field.TYPE_STRING),
+        "type": (2, _Field.TYPE_STRING),
+        "include": (8, "NetStateRule"),
+        "phase": (10, "Phase"),
+        "data_param": (107, "DataParameter"),
+    },
+    "NetStateRule": {"phase": (1, "Phase")},
+    "DataParameter": {
+        "source": (1, _Field.TYPE_STRING),
+        "batch_size": (4, _Field.TYPE_UINT32),
+    },
+}
+_REPEATED = {"test_iter", "layer", "include"}
+_PHASES = {"TRAIN": 0, "TEST": 1}
+
+
+@dataclass(frozen=True)
+class Solver:
+    """What a solver.prototxt says; Caffe's defaults where it says nothing."""
+
+    net: str
+    max_iter: int
+    iter_size: int
+    test_iter: int
+    snapshot_prefix: str
+
+
+@dataclass(frozen=True)
+class Nets:
+    """The Data layers of a train_val.prototxt: images a forward pass; 0 where there is none."""
+
+    train_batch: int
+    test_batch: int
+
+
+def read_solver(path: Path) -> Solver:
+    """The numbers of a solver.prototxt; UserError with file and line if it can't be parsed."""
+    said = _parse(path, "SolverParameter")
+    return Solver(
+        net=said.net,
+        max_iter=said.max_iter,
+        iter_size=said.iter_size if said.HasField("iter_size") else 1,
+        test_iter=said.test_iter[0] if said.test_iter else 0,
+        snapshot_prefix=said.snapshot_prefix,
+    )
+
+
+def read_nets(path: Path) -> Nets:
+    """The batch sizes of a train_val.prototxt; UserError as in `read_solver`."""
+    batch = dict.fromkeys(_PHASES, 0)
+    for layer in _parse(path, "NetParameter").layer:
+        if layer.type != "Data":
+            continue
+        phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
+        if not phases and layer.HasField("phase"):
+            phases = [layer.phase]
+        for name, number in _PHASES.items():
+            if not phases or number in phases:
+                batch[name] = layer.data_param.batch_size
+    return Nets(train_batch=batch["TRAIN"], test_batch=batch["TEST"])
+
+
+def _parse(path: Path, kind: str) -> Any:
+    message = _message(kind)()
+    try:
+        text = path.read_text(encoding="utf-8")
+        text_format.Parse(text, message, allow_unknown_field=True)
+    except text_format.ParseError as error:
+        raise UserError(f"{path}:{error}: mend it, or FORCE=1 makes it anew") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} can't be read: {error}") from None
+    return message
+
+
+def _message(kind: str) -> Any:
+    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"fine_art.{kind}"))
+
+
+def _pool() -> descriptor_pool.DescriptorPool:
+    file = descriptor_pb2.FileDescriptorProto(
+        name="fine_art_prototxt.proto", package="fine_art", syntax="proto2"
+    )
+    phase = file.enum_type.add(name="Phase")
+    for name, number in _PHASES.items():
+        phase.value.add(name=name, number=number)
+    for kind, its_fields in _FIELDS.items():
+        message = file.message_type.add(name=kind)
+        for name, (number, what) in its_fields.items():
+            label = _Field.LABEL_REPEATED if name in _REPEATED else _Field.LABEL_OPTIONAL
+            new = message.field.add(name=name, number=number, label=label)
+            if isinstance(what, str):
+                new.type = _Field.TYPE_ENUM if what == "Phase" else _Field.TYPE_MESSAGE
+                new.type_name = f".fine_art.{what}"
+            else:
+                new.type = what
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return pool
+
+
+_POOL = _pool()
