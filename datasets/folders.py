@@ -32,7 +32,7 @@ class DataFolder:
 
     @property
     def record(self) -> Path:
-        """How the lists were made: task, rule, seed, split, image root, counts, what was left out."""
+        """How the lists were made: rule, seed, split, image root, counts, hashes of the lists."""
         return self.path / "lists.json"
 
     def lmdb(self, part: str) -> Path:

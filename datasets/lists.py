@@ -1,0 +1,137 @@
+"""The list files of a data folder: written together, and read only when they belong together.
+
+`lists.json` is the seal: it holds the SHA-256 of the other files, goes before they change and comes
+after they are written. A writer killed half-way leaves no seal, and a file changed later breaks it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from base.errors import UserError
+from base.files import sha256, write_text
+from datasets.folders import PARTS, DataFolder
+from datasets.select import Selection
+from datasets.split import by_image, by_work
+from datasets.tasks import Task
+
+_PROJECT = Path(__file__).resolve().parents[1]
+
+
+def make_lists(
+    selection: Selection, task: Task, folder: DataFolder, *, images: Path, seed: int, split: str
+) -> bool:
+    """Split a selection and write its lists; False when the same ones were there already.
+
+    UserError when a class has too few images or works for the three parts.
+    """
+    table = selection.table
+    labels = dict(zip(table["image"], table["label"], strict=True))
+    for name in selection.classes:
+        if name not in labels.values():
+            raise UserError(f"class '{name}' of task {task.name} has no image below {images}")
+    if split == "by_work":
+        works = dict(zip(table["image"], table["work"].fillna(table["image"]), strict=True))
+        parts = by_work(labels, works, seed)
+    else:
+        parts = by_image(labels, seed)
+    number = {name: label for label, name in enumerate(selection.classes)}
+    texts = {folder.classes: "".join(f"{name}\n" for name in selection.classes)}
+    for part in PARTS:
+        texts[folder.list(part)] = "".join(
+            f"{image} {number[labels[image]]}\n" for image in parts[part]
+        )
+    counts = {part: Counter(labels[image] for image in parts[part]) for part in PARTS}
+    record = {
+        "task": task.name,
+        "source": task.source,
+        "label": task.label,
+        "rule": {
+            "images per class": task.rule,
+            "forms": list(task.forms),
+            "forms_left_out": list(task.forms_left_out),
+            "labels_left_out": list(task.labels_left_out),
+        },
+        "seed": seed,
+        "split": split,
+        "images_root": _inside_project(images),
+        "counts": {part: len(parts[part]) for part in PARTS},
+        "classes": {
+            name: {part: counts[part][name] for part in PARTS} for name in selection.classes
+        },
+        "left_out": selection.left_out,
+        "warnings": [{"what": note.text, "rows": list(note.rows)} for note in selection.notes],
+        "sha256": {path.name: _hash(text) for path, text in texts.items()},
+    }
+    return _write(folder, texts, record)
+
+
+def read_record(folder: DataFolder) -> dict[str, Any]:
+    """`lists.json`, after checking that every list is the one it was written with.
+
+    UserError when there are no lists, or a list was changed or half made.
+    """
+    if not folder.record.exists():
+        raise UserError(f"no lists in {folder.path}; make them with: python -m tools.make_lists")
+    record: dict[str, Any] = json.loads(folder.record.read_text(encoding="utf-8"))
+    for name, known in record["sha256"].items():
+        path = folder.path / name
+        if not path.exists() or sha256(path) != known:
+            raise UserError(
+                f"{path} is not the list that {folder.record} describes; "
+                "make the lists again with: python -m tools.make_lists"
+            )
+    return record
+
+
+def read_classes(folder: DataFolder) -> list[str]:
+    """The class names in the order of their labels."""
+    return folder.classes.read_text(encoding="utf-8").splitlines()
+
+
+def read_list(folder: DataFolder, part: str) -> list[tuple[str, int]]:
+    """(image path relative to the image root, label) of each line of a list."""
+    rows = []
+    file = folder.list(part)
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line:
+            continue
+        image, _, label = line.rpartition(" ")
+        if not image or not label.isdecimal():
+            raise UserError(f"{file} line {number}: '{line}' is not '<image path> <label>'")
+        rows.append((image, int(label)))
+    return rows
+
+
+def images_root(folder: DataFolder) -> Path:
+    """The folder that the paths in the lists start from."""
+    return _PROJECT / read_record(folder)["images_root"]
+
+
+def _write(folder: DataFolder, texts: dict[Path, str], record: dict[str, Any]) -> bool:
+    sealed = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    try:
+        read_record(folder)
+        if folder.record.read_text(encoding="utf-8") == sealed:
+            return False
+    except (UserError, ValueError, KeyError):
+        pass  # nothing there, or nothing whole: written anew
+    folder.record.unlink(missing_ok=True)
+    for path, text in texts.items():
+        if not path.exists() or sha256(path) != _hash(text):
+            write_text(path, text)
+    write_text(folder.record, sealed)
+    return True
+
+
+def _inside_project(path: Path) -> str:
+    whole = path.resolve() if path.exists() else path.absolute()
+    return whole.relative_to(_PROJECT).as_posix() if whole.is_relative_to(_PROJECT) else str(whole)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

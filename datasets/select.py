@@ -1,0 +1,165 @@
+"""Which rows of a catalogue a task takes, and which classes they make (section 3 of the paper)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from base.errors import UserError, unknown
+from datasets.table import Catalogue, Note, count
+from datasets.tasks import Task
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The images of a task.
+
+    `table` has `image`, `work` and `label`, each image once. `classes` are the class names in the
+    order of their labels: sorted. `left_out` counts the catalogue's other rows by reason.
+    """
+
+    table: pd.DataFrame
+    classes: list[str]
+    left_out: dict[str, int]
+    notes: list[Note]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images of each class."""
+        return {name: int((self.table["label"] == name).sum()) for name in self.classes}
+
+
+def select(catalogue: Catalogue, task: Task) -> Selection:
+    """Apply a task's rule to a catalogue, whether its images are there or not.
+
+    UserError when the rule leaves fewer than two classes, or names what the catalogue lacks.
+    """
+    rows = catalogue.table
+    notes = list(catalogue.notes)
+    left_out: dict[str, int] = {}
+    if task.label not in rows:
+        extra = [str(name) for name in rows if name not in ("image", "work", "title", "url")]
+        raise unknown(f"label of task {task.name},", task.label, extra)
+
+    def keep(mask: pd.Series, reason: str) -> None:
+        nonlocal rows
+        if not mask.all():
+            left_out[reason] = int((~mask).sum())
+            rows = rows[mask]
+
+    keep(rows["image"].notna(), "no image named")
+    if task.forms:
+        _require_forms(rows["form"], task)
+        keep(_in(rows["form"], task.forms), f"form is not {' or '.join(task.forms)}")
+    if task.forms_left_out:
+        keep(~_in(rows["form"], task.forms_left_out), "form left out by the task")
+    keep(rows[task.label].notna(), f"{task.label} unknown")
+    labels, spelling = one_spelling(rows[task.label])
+    rows = rows.assign(label=labels)
+    notes += spelling
+    for name in task.labels_left_out:
+        found = _in(rows["label"], (name,))
+        if found.any():
+            keep(~found, f"{task.label} '{name}' left out by the task")
+        else:
+            notes.append(Note(f"labels_left_out has '{name}', which no row has", []))
+    rows, doubles = without_doubles(rows, task.label)
+    for reason, note in doubles:
+        left_out[reason] = len(note.rows)
+        notes.append(note)
+    sizes = rows["label"].value_counts()
+    classes = sorted(str(name) for name in sizes.index if sizes[name] >= task.minimum)
+    if len(classes) < 2:
+        largest = ", ".join(f"{name} {sizes[name]:,}" for name in sizes.index[:5])
+        raise UserError(
+            f"task {task.name}: {len(classes) or 'no'} class with {task.rule} images, two are "
+            f"needed; the largest are: {largest or 'none'}"
+        )
+    keep(rows["label"].isin(classes), f"class without {task.rule} images")
+    return Selection(rows[["image", "work", "label"]], classes, left_out, notes)
+
+
+def with_images(selection: Selection, images: Path) -> Selection:
+    """The selection without the rows whose image file is not below `images`.
+
+    The classes stay as the catalogue gave them.
+    """
+    there = files_below(images)
+    found = selection.table["image"].isin(there)
+    if found.all():
+        return selection
+    lost = selection.table[~found]
+    named = [f"{image} ({where})" for where, image in lost["image"].items()]
+    note = Note(f"{count(len(lost), 'image')} of the catalogue not found below {images}", named)
+    return Selection(
+        selection.table[found],
+        selection.classes,
+        {**selection.left_out, "image file missing": len(lost)},
+        [*selection.notes, note],
+    )
+
+
+def files_below(folder: Path) -> set[str]:
+    """The paths of all files below a folder, relative to it, with forward slashes."""
+    found: set[str] = set()
+    for parent, _, names in os.walk(folder, followlinks=True):
+        base = Path(parent).relative_to(folder).as_posix()
+        found.update(names if base == "." else (f"{base}/{name}" for name in names))
+    return found
+
+
+def without_doubles(rows: pd.DataFrame, label: str) -> tuple[pd.DataFrame, list[tuple[str, Note]]]:
+    """Each image once, and what was left out: (reason, note) pairs.
+
+    Rows that say the same of one image count once. Rows that give one image different labels
+    contradict each other: none of them is used.
+    """
+    doubled = rows[rows["image"].duplicated(keep=False)]
+    notes = []
+    labels = doubled.groupby("image")["label"].nunique()
+    at_odds = doubled[doubled["image"].isin(labels.index[labels > 1])].sort_values("image")
+    if len(at_odds):
+        named = [
+            f"{row.image} is '{row.label}' ({where})"
+            for where, row in zip(at_odds.index, at_odds.itertuples(), strict=True)
+        ]
+        number = count(at_odds["image"].nunique(), "image")
+        note = Note(f"{number} left out: rows give them different values of {label}", named)
+        notes.append((f"rows at odds over {label}", note))
+        rows = rows[~rows["image"].isin(set(at_odds["image"]))]
+    again = rows["image"].duplicated()
+    if again.any():
+        named = [f"{image} ({where})" for where, image in rows["image"][again].items()]
+        note = Note(f"{count(len(named), 'row')} left out: they repeat an image", named)
+        notes.append(("image repeated", note))
+        rows = rows[~again]
+    return rows, notes
+
+
+def one_spelling(labels: pd.Series) -> tuple[pd.Series, list[Note]]:
+    """Labels that differ in upper and lower case only, made one: the spelling met most often."""
+    sizes = labels.value_counts()
+    best: dict[str, str] = {}
+    for label in sorted(sizes.index, key=lambda name: (-sizes[name], name)):
+        best.setdefault(label.casefold(), label)
+    changes = {old: best[old.casefold()] for old in sizes.index if best[old.casefold()] != old}
+    notes = []
+    for old, new in sorted(changes.items()):
+        rows = [str(where) for where in labels.index[labels == old]]
+        notes.append(Note(f"{count(len(rows), 'row')} with '{old}' read as '{new}'", rows))
+    return labels.replace(changes), notes
+
+
+def _in(values: pd.Series, names: tuple[str, ...]) -> pd.Series:
+    wanted = {name.casefold() for name in names}
+    return values.str.casefold().isin(wanted)
+
+
+def _require_forms(forms: pd.Series, task: Task) -> None:
+    there = {str(name).casefold() for name in forms.dropna().unique()}
+    for form in task.forms:
+        if form.casefold() not in there:
+            raise unknown(f"form of task {task.name},", form, there)

@@ -1,0 +1,56 @@
+"""The embedded sample: public-domain paintings with the Metropolitan Museum's own records.
+
+`objects.json` holds the records as the museum's open API gives them; the image of object 36029 is
+`images/36029.jpg`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from base.errors import UserError
+from datasets.table import Catalogue, build
+
+GET_CATALOGUE = "get it with: python -m tools.get_sample"
+GET_IMAGES = GET_CATALOGUE
+
+_FIELDS = {
+    "accessionNumber": "work",
+    "artistDisplayName": "artist",
+    "artistNationality": "nationality",
+    "title": "title",
+    "primaryImage": "url",
+}
+# The museum's way of writing that nobody knows the artist.
+_UNKNOWN_ARTISTS = ("", "Unidentified artist")
+
+
+def files(folder: Path) -> list[Path]:
+    """The files of the catalogue; none when it is not there."""
+    file = folder / "objects.json"
+    return [file] if file.is_file() else []
+
+
+def read(folder: Path) -> Catalogue:
+    """The records of `folder`/objects.json; UserError when they are not the museum's."""
+    file = folder / "objects.json"
+    try:
+        records = json.loads(file.read_text(encoding="utf-8"))["objects"]
+        rows = pd.DataFrame(
+            {
+                "image": [f"{record['objectID']}.jpg" for record in records],
+                **{ours: [r.get(theirs) for r in records] for theirs, ours in _FIELDS.items()},
+            }
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{file} does not hold the museum's records ({error!r}); "
+            f"delete its folder and {GET_CATALOGUE}"
+        ) from error
+    rows["artist"] = rows["artist"].mask(rows["artist"].isin(_UNKNOWN_ARTISTS))
+    rows["form"] = "painting"  # the museum classes all of them as Paintings
+    where = [f"objects.json object {record['objectID']}" for record in records]
+    return Catalogue(build(rows, where=where), images=folder / "images")
