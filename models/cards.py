@@ -18,13 +18,21 @@ from base.errors import UserError, unknown
 MODELS = Path(__file__).resolve().parent
 CARD = "readme.md"
 
-_REQUIRED = ("name", "caffemodel", "license", "last_layer", "outputs", "source_task", "citation")
+_REQUIRED = (
+    "name",
+    "caffemodel",
+    "license",
+    "mean",
+    "last_layer",
+    "outputs",
+    "source_task",
+    "citation",
+)
 _OPTIONAL = (
     "aliases",
     "caffemodel_url",
     "caffemodel_member",
     "sha1",
-    "mean",
     "mean_url",
     "mean_member",
     "mean_value",
@@ -45,10 +53,10 @@ class Card:
     caffemodel_url: tuple[str, ...]  # addresses, tried in order; of the file or of a .tar.gz
     caffemodel_member: tuple[str, ...]  # what it may be called in an archive or at an address
     sha1: tuple[str, ...]  # every published one; empty: the first seen goes into the lock
-    mean: str | None  # the name of the mean file in the folder, a .binaryproto
+    mean: str  # the name of the mean file in the folder, a .binaryproto
     mean_url: tuple[str, ...]
     mean_member: tuple[str, ...]
-    mean_value: tuple[float, ...]  # B, G, R: in place of a file, where only these are published
+    mean_value: tuple[float, ...]  # B, G, R, where these are published and no file is
     last_layer: str  # the classifier of the source task, which is left out
     outputs: int  # its number of outputs
     source_task: str
@@ -61,9 +69,9 @@ class Card:
         return self.folder / self.caffemodel
 
     @property
-    def mean_path(self) -> Path | None:
-        """Where the mean lies once it is in place; None where the card gives mean_value."""
-        return self.folder / self.mean if self.mean else None
+    def mean_path(self) -> Path:
+        """Where the mean lies once it is in place."""
+        return self.folder / self.mean
 
 
 def init_names(root: Path = MODELS) -> list[str]:
@@ -133,7 +141,7 @@ def load_card(init: str, root: Path = MODELS) -> Card:
         caffemodel_url=words("caffemodel_url"),
         caffemodel_member=words("caffemodel_member") or words("caffemodel"),
         sha1=tuple(sha1.lower() for sha1 in words("sha1")),
-        mean=word("mean") or None,
+        mean=word("mean"),
         mean_url=words("mean_url"),
         mean_member=words("mean_member") or words("mean"),
         mean_value=numbers("mean_value"),
@@ -172,10 +180,10 @@ def _count(path: Path, word: str) -> int:
 def _check(path: Path, card: Card) -> None:
     files = {"caffemodel": (card.caffemodel, ".caffemodel"), "mean": (card.mean, ".binaryproto")}
     for key, (name, suffix) in files.items():
-        if name and (Path(name).name != name or not name.endswith(suffix)):
+        if Path(name).name != name or not name.endswith(suffix):
             raise UserError(f"{path}: '{key}' is '{name}', not the plain name of a {suffix} file")
-    if bool(card.mean) == bool(card.mean_value):
-        raise UserError(f"{path}: give 'mean' (a file) or 'mean_value' (B, G, R), one of the two")
+    if card.mean_url and card.mean_value:
+        raise UserError(f"{path}: give 'mean_url' or 'mean_value' (B, G, R), one of the two")
     if card.mean_value and len(card.mean_value) != 3:
         raise UserError(f"{path}: 'mean_value' has {len(card.mean_value)} numbers, not 3 (B, G, R)")
     for sha1 in card.sha1:

@@ -1,0 +1,202 @@
+"""Compares a .caffemodel with CaffeNet, layer by layer, before anything is trained from it.
+
+The engine's verb `inspect` says what the file holds and what real Caffe makes of it; the judging is
+done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from base.errors import UserError
+from base.files import readable
+
+Shape = tuple[int, ...]
+Shapes = tuple[Shape, ...]  # of a layer's blobs: its weights, its biases
+
+# The layers that every init gives (prototxt.caffenet.COPIED_LAYERS), with the shapes that BVLC's
+# CaffeNet gives them: outputs x inputs (of one group) x height x width. conv2, conv4 and conv5 have
+# two groups; fc6 sees 256 maps of 6 x 6.
+CAFFENET: dict[str, Shapes] = {
+    "conv1": ((96, 3, 11, 11), (96,)),
+    "conv2": ((256, 48, 5, 5), (256,)),
+    "conv3": ((384, 256, 3, 3), (384,)),
+    "conv4": ((384, 192, 3, 3), (384,)),
+    "conv5": ((256, 192, 3, 3), (256,)),
+    "fc6": ((4096, 9216), (4096,)),
+    "fc7": ((4096, 4096), (4096,)),
+}
+
+COPIED = "copied"
+LEFT_OUT = "left out: the source task's classifier"
+NOT_OURS = "left out: not a layer of CaffeNet"
+
+
+class Engine(Protocol):
+    """What is needed of engines.client.Engine."""
+
+    def call(self, verb: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Run one verb of the worker."""
+        ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer: its blobs in the file, those that the net wants, and what comes of it."""
+
+    layer: str
+    found: Shapes | None
+    wanted: Shapes | None
+    verdict: str  # COPIED, LEFT_OUT, NOT_OURS, or what is wrong
+    good: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a .caffemodel and the net compare."""
+
+    weights: Path
+    form: str  # of NetParameter: "V2" (`layer`), "V1" (`layers`) or "V0"; Caffe upgrades the latter
+    legacy: bool  # 4-D blobs of num, channels, height, width
+    size: int  # bytes
+    rows: tuple[Row, ...]
+
+    @property
+    def copied(self) -> tuple[str, ...]:
+        """The layers that Caffe copies from the file."""
+        return tuple(row.layer for row in self.rows if row.verdict == COPIED)
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong, in one line naming the layers and shapes; None where nothing is."""
+        wrong = [f"layer '{row.layer}': {row.verdict}" for row in self.rows if not row.good]
+        if not wrong:
+            return None
+        return f"{self.weights} does not fit CaffeNet: {'; '.join(wrong)}"
+
+    def require(self) -> Comparison:
+        """Itself; raises UserError with the problem where there is one."""
+        if self.problem:
+            raise UserError(self.problem)
+        return self
+
+    def table(self) -> str:
+        """The comparison as text, one line a layer."""
+        lines = [("layer", "in the file", "CaffeNet", "verdict")]
+        for row in self.rows:
+            lines.append((row.layer, _text(row.found), _text(row.wanted), row.verdict))
+        widths = [max(len(line[column]) for line in lines) for column in range(3)]
+        body = "\n".join(
+            "  ".join(
+                [*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[3]]
+            )
+            for line in lines
+        )
+        form = {
+            "V2": "today's form (V2, `layer`)",
+            "V1": "V1-era form (`layers`), upgraded by Caffe",
+            "V0": "V0-era form, upgraded by Caffe",
+        }[self.form]
+        legacy = ", legacy 4-D blobs" if self.legacy else ""
+        return f"{self.weights}: {readable(self.size)}, {form}{legacy}\n{body}"
+
+
+def check_weights(
+    engine: Engine,
+    weights: Path,
+    last_layer: str | None,
+    *,
+    outputs: int | None = None,
+    expected: Mapping[str, Shapes] = CAFFENET,
+) -> Comparison:
+    """Compare, and raise UserError in one line unless training can start from `weights`.
+
+    Every layer of `expected` must be in the file with its shapes, and real Caffe must have read it
+    bit for bit. `last_layer` is the classifier of the source task (a card's last_layer); it must
+    be there too, with `outputs` outputs where these are given. None asks for no classifier.
+    """
+    return compare(engine, weights, last_layer, outputs=outputs, expected=expected).require()
+
+
+def compare(
+    engine: Engine,
+    weights: Path,
+    last_layer: str | None = None,
+    *,
+    outputs: int | None = None,
+    expected: Mapping[str, Shapes] = CAFFENET,
+) -> Comparison:
+    """As check_weights, but a file that does not fit is returned with its problem, not raised.
+
+    Raises UserError for a file that holds nothing to compare: missing, empty, foreign, truncated.
+    """
+    if not weights.is_file():
+        raise UserError(f"no weights at {weights}")
+    answer = engine.call(
+        "inspect", {"weights": str(weights.absolute()), "expected": dict(expected)}
+    )
+    return Comparison(
+        weights=weights,
+        form=answer["form"],
+        legacy=any(layer["legacy"] for layer in answer["layers"]),
+        size=answer["bytes"],
+        rows=tuple(judge(answer["layers"], last_layer, outputs, expected)),
+    )
+
+
+def judge(
+    layers: Sequence[Mapping[str, Any]],
+    last_layer: str | None,
+    outputs: int | None,
+    expected: Mapping[str, Shapes],
+) -> list[Row]:
+    """A row for each layer of the net and of the file, from the engine's answer."""
+    found = {layer["name"]: layer for layer in layers}
+    rows = []
+    for name, wanted in expected.items():
+        if name not in found:
+            rows.append(Row(name, None, wanted, "missing from the file", False))
+            continue
+        layer = found[name]
+        shapes = _shapes(layer["caffe"] or layer["shapes"])
+        if shapes != wanted:
+            verdict = f"the file has {_text(shapes)}, CaffeNet {_text(wanted)}"
+        elif not layer["finite"]:
+            verdict = "the file holds NaN or infinite weights"
+        elif layer["caffe"] is None:
+            verdict = "Caffe did not copy it"
+        else:
+            verdict = COPIED
+        rows.append(Row(name, _shapes(layer["shapes"]), wanted, verdict, verdict == COPIED))
+    if last_layer is not None and last_layer not in found:
+        others = ", ".join(name for name in found if name not in expected) or "none"
+        verdict = f"missing from the file, though it is the source's classifier (others: {others})"
+        rows.append(Row(last_layer, None, None, verdict, False))
+    for name, layer in found.items():
+        if name in expected:
+            continue
+        shapes = _shapes(layer["shapes"])
+        verdict, good = (LEFT_OUT if name == last_layer else NOT_OURS), True
+        if name == last_layer and outputs is not None and _outputs(shapes) != outputs:
+            verdict, good = f"{_outputs(shapes)} outputs where {outputs} are expected", False
+        rows.append(Row(name, shapes, None, verdict, good))
+    return rows
+
+
+def _outputs(shapes: Shapes) -> int:
+    weights = shapes[0]
+    # A legacy inner product is 1 x 1 x outputs x inputs.
+    return weights[2] if len(weights) == 4 and weights[:2] == (1, 1) else (*weights, 1)[0]
+
+
+def _shapes(shapes: Sequence[Sequence[int]]) -> Shapes:
+    return tuple(tuple(shape) for shape in shapes)
+
+
+def _text(shapes: Shapes | None) -> str:
+    if shapes is None:
+        return "-"
+    return " + ".join("x".join(map(str, shape)) or "one number" for shape in shapes)
