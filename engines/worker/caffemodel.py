@@ -116,7 +116,7 @@ def read(path):
                 layers.append(layer)
     except Broken:
         if place == "the beginning":
-            raise WorkerError("%s is not a .caffemodel (or is broken from its start)" % path) from None
+            raise WorkerError("%s is no .caffemodel, or broken from its start" % path) from None
         raise WorkerError("%s is broken or truncated after %s" % (path, place)) from None
     for layer in layers:
         for index, blob in enumerate(layer.blobs):

@@ -11,7 +11,7 @@ DRAW = ("Dropout",)
 
 
 def replay(net, passes, tell):
-    """Run data and random layers of `net` forward `passes` times; `tell(done, passes)` each time."""
+    """Run the data and random layers forward `passes` times; `tell(done, passes)` each time."""
     steps = [index for index, layer in enumerate(net.layers) if layer.type in READ_DATA + DRAW]
     for done in range(1, passes + 1):
         for index in steps:

@@ -147,7 +147,8 @@ class Training:
                 )
             since.append(loss)
             now = time.time()
-            if now - told >= EVENT_SECONDS or self.solver.iter == iteration or self.stop:
+            display = self.param.display and self.solver.iter % self.param.display == 0
+            if now - told >= EVENT_SECONDS or display or self.solver.iter == iteration or self.stop:
                 done = self.solver.iter - at
                 self.emit(
                     "iteration",
@@ -156,6 +157,7 @@ class Training:
                     lr=self.solver.lr,
                     images=done * self.batch,
                     seconds=now - told,
+                    curve=bool(display) and not self.validation_is_due(),
                 )
                 told, at, since = now, self.solver.iter, []
 

@@ -1,0 +1,58 @@
+"""GPU= and THREADS=: on what a tool lets the engine compute."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+from base.errors import UserError
+from engines.client import Engine, find_engine
+
+
+def add_device_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags --gpu and --threads."""
+    parser.add_argument(
+        "--gpu",
+        default="auto",
+        metavar="N|none|auto",
+        help="GPU to use; none: the CPU; auto: GPU 0 if this Caffe can use one (%(default)s)",
+    )
+    parser.add_argument(
+        "--threads", type=_positive, metavar="N", help="BLAS threads (default: one a core)"
+    )
+
+
+@dataclass(frozen=True)
+class Device:
+    """An engine, what it says of itself, and the GPU to use (None: the CPU)."""
+
+    engine: Engine
+    about: dict[str, Any]
+    gpu: int | None
+
+
+def pick_device(arguments: argparse.Namespace) -> Device:
+    """The engine and device that the flags ask for.
+
+    Raises UserError when there is no engine, or a GPU is asked for that it cannot use.
+    """
+    asked: str = arguments.gpu
+    engine = find_engine(arguments.threads)
+    if asked not in ("auto", "none") and not asked.isdigit():
+        raise UserError(f"GPU={asked}: a GPU's number, none or auto")
+    number = {"auto": 0, "none": None}.get(asked) if not asked.isdigit() else int(asked)
+    about = engine.call("about", {"gpu": number})
+    if about["gpu"] or number is None or asked == "auto":
+        return Device(engine, about, number if about["gpu"] else None)
+    raise UserError(
+        f"GPU={asked}: the Caffe of {engine.python} cannot use GPU {number} (a CPU-only build, or "
+        "no such GPU); GPU=none computes on the CPU"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number

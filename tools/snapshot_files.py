@@ -1,0 +1,61 @@
+"""Caffe's snapshots of a run: which are whole, and which can go."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from base.files import sha256
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One iteration's .caffemodel and .solverstate, and the marker that says: they are whole."""
+
+    iteration: int
+    marker: Path
+
+    @property
+    def state(self) -> Path:
+        """What Caffe restores from."""
+        return self.marker.with_suffix(".solverstate")
+
+    def is_whole(self) -> bool:
+        """Whether both files are there, byte for byte as they were written."""
+        try:
+            files = json.loads(self.marker.read_text(encoding="utf-8"))["files"]
+            return all(sha256(self.marker.with_name(name)) == it for name, it in files.items())
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def remove(self) -> None:
+        """Delete it, the marker first, so that no half of it is taken for whole."""
+        for suffix in (".json", ".solverstate", ".caffemodel"):
+            self.marker.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def snapshots(prefix: Path) -> list[Snapshot]:
+    """All snapshots with a marker, newest first. `prefix` is the solver's snapshot_prefix."""
+    pattern = re.compile(re.escape(prefix.name) + r"_iter_(\d+)\.json")
+    found = [
+        Snapshot(int(match[1]), path)
+        for path in prefix.parent.glob("*.json")
+        if (match := pattern.fullmatch(path.name))
+    ]
+    return sorted(found, key=lambda snapshot: -snapshot.iteration)
+
+
+def newest_whole(prefix: Path) -> Snapshot | None:
+    """The newest snapshot that can be resumed from."""
+    return next((snapshot for snapshot in snapshots(prefix) if snapshot.is_whole()), None)
+
+
+def prune(prefix: Path, keep: int) -> None:
+    """Delete all but the newest `keep` snapshots, and what killed trainings left half-written."""
+    for snapshot in snapshots(prefix)[keep:]:
+        snapshot.remove()
+    for path in prefix.parent.glob(f"{prefix.name}_iter_*"):
+        if not path.with_suffix(".json").exists():
+            path.unlink()

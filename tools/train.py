@@ -1,0 +1,340 @@
+"""Train one run with the real Caffe, or go on with it where it was; up to date, it does nothing."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from base.cli import bar, run
+from base.errors import UserError
+from base.files import readable, require_space
+from datasets.folders import DataFolder
+from engines.client import Event, Interrupted
+from prototxt.read import read_solver
+from prototxt.settings import Settings, add_settings_flags, settings_from
+from tools import record as records
+from tools.curve import Curve, Point
+from tools.device import Device, add_device_flags, pick_device
+from tools.inputs import differences, fingerprint, git_commit
+from tools.plots import draw_curve
+from tools.runs import RunFolder, check_run_name, prototxt_folder, run_folder
+from tools.snapshot_files import newest_whole, prune
+
+_KEPT_SNAPSHOTS = 2  # while training; the older one is there should the newer be damaged
+_ROOM = 6 * 250_000_000  # bytes: final and best weights, two snapshots of two files each
+_INPUTS_WORDS = {"lmdb": "the LMDBs", "weights": "the starting weights", "mean": "the mean"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained, and with what."""
+
+    task: str
+    name: str
+    init: str
+    scenario: str
+    settings: Settings
+    data: DataFolder
+    mean: Path
+    weights: Path | None
+    device: Device
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where the run is kept."""
+        return run_folder(self.task, self.name)
+
+    @property
+    def prototxts(self) -> Path:
+        """Where its prototxts are made and edited."""
+        return prototxt_folder(self.task, self.name)
+
+
+def main() -> None:
+    """Parse the flags and train."""
+    arguments = _flags().parse_args()
+    check_run_name(arguments.run)
+    job = Job(
+        task=arguments.task,
+        name=arguments.run,
+        init=arguments.init,
+        scenario=arguments.scenario,
+        settings=settings_from(arguments),
+        data=DataFolder(arguments.data),
+        mean=arguments.mean or DataFolder(arguments.data).mean,
+        weights=arguments.weights,
+        device=pick_device(arguments),
+    )
+    with _alone(job.folder):
+        train(job, keep_all=arguments.keep == "all", force=arguments.force)
+
+
+def train(job: Job, *, keep_all: bool = False, force: bool = False) -> None:
+    """Train `job`, resuming from its newest whole snapshot; a finished run is left as it is.
+
+    A run made from other files than today's (an edited prototxt, say) is moved aside, not lost.
+    Raises UserError, and Interrupted after Ctrl-C (a snapshot has been taken then).
+    """
+    inputs = fingerprint(job.prototxts, job.data, job.mean, job.weights)
+    record = _reusable_record(job.folder, inputs, force)
+    if record and record["state"] == records.TRAINED and job.folder.final.exists():
+        print(f"{job.folder.path}: trained already, up to date")
+        return
+    require_space(job.folder.path, _ROOM, "weights and snapshots of this run")
+    Training(job, inputs, record, keep_all).go()
+
+
+class Training:
+    """One call's worth of training: from the start or a snapshot, to the end or an interruption."""
+
+    def __init__(
+        self, job: Job, inputs: dict[str, str], record: records.Record | None, keep_all: bool
+    ) -> None:
+        self.job = job
+        self.folder = job.folder
+        self.keep_all = keep_all
+        solver = job.prototxts / "solver.prototxt"
+        self.prefix = Path(read_solver(solver).snapshot_prefix or solver.with_suffix(""))
+        self.prefix.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        snapshot = newest_whole(self.prefix) if record else None
+        self.resume = snapshot.state if snapshot else None
+        self.record = record or self._new_record(inputs)
+        self.curve = Curve(self.folder.curve, snapshot.iteration if snapshot else None)
+        self.train_images = _records(job.data.lmdb("train"))
+        self.val_images = _records(job.data.lmdb("val"))
+        self.began = time.monotonic() - self.curve.seconds
+        self.bar = bar(what=f"train {job.task}/{job.name}", unit="it", total=None)
+        self.since: list[Event] = []  # iterations since the last point of the curve
+
+    def go(self) -> None:
+        """Run the worker and keep the record true, however it ends."""
+        for name in ("train_val", "deploy", "solver"):
+            shutil.copyfile(self.job.prototxts / f"{name}.prototxt", self._kept(name))
+        if self.resume:
+            print(f"{self.folder.path}: goes on from {self.resume}")
+        else:
+            self.folder.log.unlink(missing_ok=True)
+        self._sit_down()
+        try:
+            done = self.job.device.engine.call(
+                "train", self._request(), log=self.folder.log, on_event=self._on_event
+            )
+        except Interrupted:
+            self._save(records.INTERRUPTED, reason="interrupted")
+            newest = newest_whole(self.prefix)
+            where = f"from iteration {newest.iteration}" if newest else "from the beginning"
+            raise Interrupted(
+                f"interrupted; the same make line goes on {where} ({self.folder.path})"
+            ) from None
+        except UserError as error:
+            self._save(records.FAILED, reason=str(error))
+            raise
+        finally:
+            self.bar.close()
+        self._finish(done)
+
+    def _request(self) -> dict[str, Any]:
+        best = self.curve.best
+        return {
+            "solver": str(self.job.prototxts / "solver.prototxt"),
+            "weights": str(self.job.weights) if self.job.weights else None,
+            "run": str(self.folder.path),
+            "resume": str(self.resume) if self.resume else None,
+            "validation_images": self.val_images,
+            "validated": self.curve.last_validated,
+            "best": best.val_accuracy if best else None,
+            "gpu": self.job.device.gpu,
+        }
+
+    def _on_event(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "replay":
+            self.bar.set_description_str(f"replaying {event['done']}/{event['of']} batches")
+        elif kind == "start":
+            self._on_start(event)
+        elif kind == "iteration":
+            self.since.append(event)
+            self.bar.set_postfix_str(
+                f"loss {event['loss']:.3f}, lr {event['lr']:.2g}, "
+                f"{event['images'] / event['seconds']:.1f} images/s{self._best_so_far()}"
+            )
+            self.bar.update(event["iteration"] - self.bar.n)
+            if event["curve"]:
+                self._add_point(event["iteration"])
+        elif kind == "validation":
+            self._add_point(event["iteration"], event)
+        elif kind == "snapshot" and not self.keep_all:
+            prune(self.prefix, _KEPT_SNAPSHOTS)
+
+    def _on_start(self, event: Event) -> None:
+        self.bar.set_description_str(f"train {self.job.task}/{self.job.name}")
+        self.bar.total, self.bar.initial = event["max_iter"], event["iteration"]
+        self.bar.n = event["iteration"]
+        self.bar.refresh()
+        self.record["batch"] = event["batch"]
+        self.record["max_iter"] = event["max_iter"]
+        if event["iteration"] == 0:
+            self.record["layers"] = event["layers"]
+        self._save(records.TRAINING, reason=None)
+
+    def _best_so_far(self) -> str:
+        best = self.curve.best
+        return f", best val {best.val_accuracy:.3f}" if best else ""
+
+    def _add_point(self, iteration: int, validated: Event | None = None) -> None:
+        images = sum(event["images"] for event in self.since)
+        seconds = sum(event["seconds"] for event in self.since)
+        loss = sum(event["loss"] * event["images"] for event in self.since)
+        self.curve.add(
+            Point(
+                iteration=iteration,
+                epoch=round(iteration * self.record["batch"] / self.train_images, 4),
+                lr=self.since[-1]["lr"] if images else None,
+                train_loss=loss / images if images else None,
+                images_per_s=round(images / seconds, 2) if images else None,
+                seconds=round(time.monotonic() - self.began, 3),
+                val_loss=validated["loss"] if validated else None,
+                val_accuracy=validated["accuracy"] if validated else None,
+            )
+        )
+        self.since = []
+
+    def _finish(self, done: dict[str, Any]) -> None:
+        for layer in self.record["layers"]:
+            layer["after"] = done["layers"][layer["name"]]
+            layer["changed"] = layer["after"] != layer["before"]
+        wrong = [
+            each["name"] for each in self.record["layers"] if each["changed"] == each["frozen"]
+        ]
+        if wrong:
+            reason = f"frozen layers changed, or learning ones did not: {', '.join(wrong)}"
+            self._save(records.FAILED, reason=reason)
+            raise UserError(f"{self.folder.path}: {reason}")
+        best = self.curve.best
+        if best:
+            self.record["best"] = {"iteration": best.iteration, "val_accuracy": best.val_accuracy}
+        self.record["finished"] = records.now()
+        self._save(records.TRAINED, reason=None)
+        if not self.keep_all:
+            prune(self.prefix, 0)
+        draw_curve(self.curve.points, self.folder.path / "curve.png", title=self.job.name)
+        size = readable(self.folder.final.stat().st_size)
+        print(f"{self.folder.final}: {size}, after {done['iteration']} iterations")
+
+    def _new_record(self, inputs: dict[str, str]) -> records.Record:
+        job = self.job
+        return {
+            "state": records.TRAINING,
+            "task": job.task,
+            "run": job.name,
+            "init": job.init,
+            "scenario": job.scenario,
+            "settings": asdict(job.settings),
+            "weights": str(job.weights) if job.weights else None,
+            "data": str(job.data.path),
+            "inputs": inputs,
+            "started": records.now(),
+            "sittings": [],
+        }
+
+    def _sit_down(self) -> None:
+        """Note one call of this tool: where it begins, and on which engine."""
+        sitting = {
+            "began": records.now(),
+            "resumed_from": str(self.resume) if self.resume else None,
+            "engine": self.job.device.about,
+            "gpu": self.job.device.gpu,
+            "git_commit": git_commit(),
+        }
+        before = self.record["sittings"]
+        if self.resume and before:
+            same = ("caffe", "blas_kernel", "threads")
+            was, is_now = before[-1]["engine"], self.job.device.about
+            if other := [name for name in same if was[name] != is_now[name]]:
+                print(
+                    f"warning: {', '.join(other)} differ from the training before; the weights may "
+                    "differ in their last bits from those of an uninterrupted run",
+                    file=sys.stderr,
+                )
+        before.append(sitting)
+        self._save(records.TRAINING, reason=None)
+
+    def _save(self, state: str, *, reason: str | None) -> None:
+        """Write run.json."""
+        self.record["state"] = state
+        self.record["reason"] = reason
+        self.record["iteration"] = self.curve.points[-1].iteration if self.curve.points else 0
+        self.record["seconds"] = round(time.monotonic() - self.began, 3)
+        records.write(self.folder.record, self.record)
+
+    def _kept(self, name: str) -> Path:
+        return self.folder.path / f"{name}.prototxt"
+
+
+def _reusable_record(
+    folder: RunFolder, inputs: dict[str, str], force: bool
+) -> records.Record | None:
+    """The record of a run of the same inputs; a run of others is moved aside first."""
+    record = records.read(folder.record)
+    if record is None:
+        return None
+    changed = differences(record["inputs"], inputs)
+    if not changed and not force:
+        return record
+    number = 1
+    while (aside := folder.path.with_name(f"{folder.path.name}.old-{number}")).exists():
+        number += 1
+    folder.path.rename(aside)
+    why = ", ".join(_INPUTS_WORDS.get(name, name) for name in changed) or "FORCE=1"
+    print(f"{folder.path}: begun anew ({why} changed); what was there is now {aside}")
+    return None
+
+
+def _records(lmdb_folder: Path) -> int:
+    with lmdb.open(str(lmdb_folder), readonly=True, lock=False) as database:
+        return int(database.stat()["entries"])
+
+
+@contextmanager
+def _alone(folder: RunFolder) -> Iterator[None]:
+    """Hold the run's lock, so that no two trainings write into one folder."""
+    folder.path.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.path.parent / f".{folder.path.name}.lock").open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder.path} is being trained by another process; wait for it, or name RUN="
+            ) from None
+        yield
+
+
+def _flags() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--task", required=True, help="task, for its place and its name")
+    parser.add_argument("--run", required=True, help="name of the run")
+    parser.add_argument("--init", required=True, help="what the run starts from, for the record")
+    parser.add_argument("--scenario", required=True, help="which layers learn, for the record")
+    parser.add_argument("--data", type=Path, required=True, help="data folder: lists and LMDBs")
+    parser.add_argument("--mean", type=Path, help="mean file (default: that of the data folder)")
+    parser.add_argument("--weights", type=Path, help=".caffemodel to start from (default: none)")
+    parser.add_argument("--keep", choices=("some", "all"), default="some", help="snapshots to keep")
+    parser.add_argument("--force", action="store_true", help="train again, keeping the old run")
+    add_device_flags(parser)
+    add_settings_flags(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    run(main)
