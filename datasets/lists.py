@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import UserError
-from base.files import sha256, write_text
+from base.files import sha256, whole_file
 from datasets.folders import PARTS, DataFolder
 from datasets.select import Selection
 from datasets.split import by_image, by_work
@@ -77,7 +77,9 @@ def read_record(folder: DataFolder) -> dict[str, Any]:
     """
     if not folder.record.exists():
         raise UserError(f"no lists in {folder.path}; make them with: python -m tools.make_lists")
-    record: dict[str, Any] = json.loads(folder.record.read_text(encoding="utf-8"))
+    record: dict[str, Any] = json.loads(
+        folder.record.read_bytes().decode("utf-8", "surrogateescape")
+    )
     for name, known in record["sha256"].items():
         path = folder.path / name
         if not path.exists() or sha256(path) != known:
@@ -86,25 +88,6 @@ def read_record(folder: DataFolder) -> dict[str, Any]:
                 "make the lists again with: python -m tools.make_lists"
             )
     return record
-
-
-def read_classes(folder: DataFolder) -> list[str]:
-    """The class names in the order of their labels."""
-    return folder.classes.read_text(encoding="utf-8").splitlines()
-
-
-def read_list(folder: DataFolder, part: str) -> list[tuple[str, int]]:
-    """(image path relative to the image root, label) of each line of a list."""
-    rows = []
-    file = folder.list(part)
-    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line:
-            continue
-        image, _, label = line.rpartition(" ")
-        if not image or not label.isdecimal():
-            raise UserError(f"{file} line {number}: '{line}' is not '<image path> <label>'")
-        rows.append((image, int(label)))
-    return rows
 
 
 def images_root(folder: DataFolder) -> Path:
@@ -116,16 +99,26 @@ def _write(folder: DataFolder, texts: dict[Path, str], record: dict[str, Any]) -
     sealed = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     try:
         read_record(folder)
-        if folder.record.read_text(encoding="utf-8") == sealed:
+        if folder.record.read_bytes() == _bytes(sealed):
             return False
     except (UserError, ValueError, KeyError):
         pass  # nothing there, or nothing whole: written anew
     folder.record.unlink(missing_ok=True)
     for path, text in texts.items():
         if not path.exists() or sha256(path) != _hash(text):
-            write_text(path, text)
-    write_text(folder.record, sealed)
+            _write_whole(path, text)
+    _write_whole(folder.record, sealed)
     return True
+
+
+def _write_whole(path: Path, text: str) -> None:
+    with whole_file(path) as aside:
+        aside.write_bytes(_bytes(text))
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8; in file names that are not, the very bytes they have on the disk."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _inside_project(path: Path) -> str:
@@ -134,4 +127,4 @@ def _inside_project(path: Path) -> str:
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(_bytes(text)).hexdigest()

@@ -10,7 +10,7 @@ from base.cli import run
 from base.errors import UserError
 from datasets.catalogue import RAW, missing, read_catalogue
 from datasets.folders import PARTS, SPLITS, DataFolder, data_folder
-from datasets.lists import make_lists, read_list
+from datasets.lists import make_lists, read_record
 from datasets.select import select, with_images
 from datasets.tasks import TASKS, get_task
 
@@ -46,7 +46,8 @@ def main() -> None:
     )
     for note in selection.notes:
         print(f"warning: {note}", file=sys.stderr)
-    sizes = ", ".join(f"{part} {len(read_list(folder, part)):,}" for part in PARTS)
+    counts = read_record(folder)["counts"]
+    sizes = ", ".join(f"{part} {counts[part]:,}" for part in PARTS)
     print(
         f"{task.name}: {len(selection.table):,} images in {len(selection.classes)} classes: "
         f"{sizes}; lists in {folder.path}/" + ("" if new else " (as before)")
