@@ -1,0 +1,164 @@
+"""Builds a task's LMDBs and mean from its lists: all of them together, or none."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from base.cli import bar
+from base.errors import UserError
+from base.files import require_space, sha256, whole_file, whole_folder, write_text
+from datasets.folders import PARTS, DataFolder
+from datasets.imagelist import Entry, read_classes, read_list
+from datasets.lmdb_writer import LmdbWriter, datum_bytes, space_needed
+from datasets.mean import MeanSum, mean_bytes
+from datasets.parallel import decode_all
+from prototxt.caffenet import IMAGE_SIZE
+
+_SHOWN = 20  # broken images named in an error
+
+
+def images_root(folder: DataFolder) -> Path:
+    """The folder that the lists' paths start from, as lists.json records it. Raises UserError."""
+    try:
+        return Path(json.loads(folder.record.read_text(encoding="utf-8"))["images_root"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{folder.record} does not say where the images are (images_root); make the lists "
+            "again, or name the folder with --images"
+        ) from None
+
+
+def lmdb_record(folder: DataFolder) -> dict[str, Any] | None:
+    """What the LMDBs were built from, if they are there, whole, and made from today's lists."""
+    try:
+        record = json.loads(folder.lmdb_record.read_text(encoding="utf-8"))
+        fresh = all(
+            record["lists"][part] == sha256(folder.list(part))
+            and (folder.lmdb(part) / "data.mdb").exists()
+            for part in PARTS
+        )
+        fresh = fresh and record["classes"] == sha256(folder.classes)
+        fresh = fresh and record["mean"] == sha256(folder.mean)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if fresh else None
+
+
+def build_lmdbs(
+    folder: DataFolder, root: Path, *, workers: int, skip_broken: bool = False
+) -> dict[str, Any]:
+    """Build train_lmdb, val_lmdb, test_lmdb, mean.binaryproto and, last, lmdb.json.
+
+    Images are decoded in `workers` processes; the bytes written do not depend on how many. Until
+    every image of all three lists was read, what was there before stays untouched. Returns what
+    lmdb.json holds.
+
+    Raises UserError if an image is broken and `skip_broken` is not set (it names up to 20), if
+    nothing is left of a part, or if the disk is too small.
+    """
+    classes = read_classes(folder.classes)
+    lists = {part: read_list(folder.list(part), len(classes)) for part in PARTS}
+    hashes = {part: sha256(folder.list(part)) for part in PARTS}
+    classes_hash = sha256(folder.classes)
+    if not root.is_dir():
+        raise UserError(f"no image folder {root}; get the images, or name theirs with --images")
+    if not skip_broken:
+        _refuse(root, _missing(root, lists))
+    total = sum(map(len, lists.values()))
+    require_space(folder.path, space_needed(total), f"the LMDBs of {total:,} images")
+
+    left_out: dict[str, dict[str, str]] = {part: {} for part in PARTS}
+    warnings: dict[str, str] = {}
+    mean = MeanSum()
+    paths = [f"{root}/{entry.path}" for part in PARTS for entry in lists[part]]
+    with (
+        _only_builder(folder),
+        ExitStack() as whole,
+        closing(decode_all(paths, workers)) as images,
+        bar(what="LMDB", unit="image", total=total) as progress,
+    ):
+        # The folders and the mean take their places when `whole` is left.
+        asides = {part: whole.enter_context(whole_folder(folder.lmdb(part))) for part in PARTS}
+        mean_aside = whole.enter_context(whole_file(folder.mean))
+        for part in PARTS:
+            with LmdbWriter(asides[part], len(lists[part])) as writer:
+                for entry in lists[part]:
+                    image = next(images)
+                    progress.update()
+                    if image.broken:
+                        left_out[part][entry.path] = image.broken
+                        continue
+                    if image.warning:
+                        warnings[entry.path] = image.warning
+                    if part == "train":
+                        mean.add(image.data)
+                    writer.put(entry.key, datum_bytes(image.data, entry.label))
+        if not skip_broken:
+            _refuse(root, {path: why for part in PARTS for path, why in left_out[part].items()})
+        for part in PARTS:
+            if len(left_out[part]) == len(lists[part]):
+                raise UserError(f"every image of {folder.list(part)} is broken or missing")
+        mean_aside.write_bytes(mean_bytes(mean.mean()))
+        # From here on the old set is replaced; without its record nobody takes a mixture for whole.
+        folder.lmdb_record.unlink(missing_ok=True)
+
+    record = {
+        "lists": hashes,
+        "classes": classes_hash,
+        "images": {part: len(lists[part]) - len(left_out[part]) for part in PARTS},
+        "left_out": left_out,
+        "decoder_warnings": warnings,
+        "mean": sha256(folder.mean),
+        "size": [IMAGE_SIZE, IMAGE_SIZE],
+        "opencv": cv2.__version__,
+    }
+    write_text(folder.lmdb_record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return record
+
+
+def _missing(root: Path, lists: dict[str, list[Entry]]) -> dict[str, str]:
+    """Images that need no decoding to be found broken: seen in a second, before the long work."""
+    missing = {}
+    for entry in (entry for part in PARTS for entry in lists[part]):
+        try:
+            if not Path(f"{root}/{entry.path}").stat().st_size:
+                missing[entry.path] = "empty file"
+        except OSError as error:
+            missing[entry.path] = (error.strerror or str(error)).lower()
+    return missing
+
+
+def _refuse(root: Path, broken: dict[str, str]) -> None:
+    if not broken:
+        return
+    shown = "".join(f"\n  {path}: {why}" for path, why in list(broken.items())[:_SHOWN])
+    more = f"\n  and {len(broken) - _SHOWN:,} more" if len(broken) > _SHOWN else ""
+    images = "image is" if len(broken) == 1 else "images are"
+    raise UserError(
+        f"{len(broken):,} {images} broken or missing under {root}; mend them, or leave them out "
+        f"with SKIP_BROKEN=1 (--skip-broken):{shown}{more}"
+    )
+
+
+@contextmanager
+def _only_builder(folder: DataFolder) -> Iterator[None]:
+    """Keep a second builder out of the same folder; the lock ends with the process."""
+    handle = os.open(folder.path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"the LMDBs of {folder.path} are being built right now") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)

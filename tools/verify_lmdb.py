@@ -1,0 +1,40 @@
+"""Read a task's LMDBs again and check keys, labels, sizes and the mean against its lists."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from base.cli import run
+from base.errors import UserError
+from datasets.build import images_root
+from datasets.folders import DataFolder
+from datasets.verify import verify_lmdbs
+
+
+def main() -> None:
+    """Check, and say that all is well or what is not."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--data", type=Path, required=True, metavar="datasets/TASK")
+    parser.add_argument(
+        "--decode",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also decode N images of each part again and compare them",
+    )
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="default: as lists.json says")
+    args = parser.parse_args()
+    folder = DataFolder(args.data)
+    root = (args.images or images_root(folder)) if args.decode else None
+    problems = verify_lmdbs(folder, root, args.decode)
+    if problems:
+        raise UserError(
+            f"{len(problems)} problems in {folder.path}; build the LMDBs again with FORCE=1 "
+            "(make_lmdb --force):" + "".join(f"\n  {problem}" for problem in problems[:20])
+        )
+    print(f"{folder.path}: keys, labels, sizes and mean are as the lists say")
+
+
+if __name__ == "__main__":
+    run(main)
