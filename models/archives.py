@@ -1,0 +1,126 @@
+"""Takes one file out of a .tar.gz that somebody else made, trusting nothing in it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import posixpath
+import shutil
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from base.errors import UserError
+from base.files import readable, require_space
+
+MOST_BYTES = 2**32  # unpacked; protobuf itself stops at 2 GB a message
+MOST_MEMBERS = 10_000
+_MOST_AT_ONCE = 2**26  # one read; a forged header can ask for terabytes
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the file begins as gzip does."""
+    with path.open("rb") as handle:
+        return handle.read(2) == b"\x1f\x8b"
+
+
+def extract(
+    archive: Path, names: Sequence[str], folder: Path, *, most_bytes: int = MOST_BYTES
+) -> Path:
+    """Write the first of `names` that the archive holds, in whatever subfolder, to `folder`.
+
+    Only this one file is ever written, under its plain name. The whole archive is looked through
+    first, and refused whole, with a UserError, where a member would leave the folder (an absolute
+    path, `..`, a link out of it) or is a device, where there are too many members or bytes, where
+    it is cut short or no .tar.gz, and where none of `names` is a plain file in it.
+
+    tarfile's own `data` filter is not used: Python 3.11.2, which Debian 12 has, is without it.
+    """
+    seen: dict[str, str] = {}
+    try:
+        with _opened(archive, most_bytes) as tar:
+            for count, member in enumerate(tar, 1):
+                if count > MOST_MEMBERS:
+                    raise UserError(f"{archive} holds more than {MOST_MEMBERS} files; not unpacked")
+                if why := _unsafe(member):
+                    raise UserError(f"{archive} is unsafe, not unpacked: '{member.name}' {why}")
+                if member.isreg() and not member.issparse():
+                    seen.setdefault(PurePosixPath(member.name).name, member.name)
+            wanted = next((name for name in names if name in seen), None)
+            if wanted is None:
+                inside = ", ".join(sorted(seen)[:10]) or "no files"
+                raise UserError(f"{archive} holds no {' or '.join(names)}; it holds {inside}")
+            member = tar.getmember(seen[wanted])
+            require_space(folder, member.size, f"unpacking {wanted}")
+            source = tar.extractfile(member)
+            assert source is not None  # it is a regular file
+            with (folder / wanted).open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{archive} is cut short or broken: {error}") from None
+    except tarfile.TarError as error:
+        raise UserError(f"{archive} is no whole .tar.gz: {error}") from None
+    return folder / wanted
+
+
+def _unsafe(member: tarfile.TarInfo) -> str | None:
+    """What is wrong with a member, if it would touch anything outside the folder."""
+    if _leaves(member.name):
+        return "leaves the folder"
+    if member.issym() and _leaves(posixpath.join(posixpath.dirname(member.name), member.linkname)):
+        return f"links out of the folder, to '{member.linkname}'"
+    if member.islnk() and _leaves(member.linkname):
+        return f"links out of the folder, to '{member.linkname}'"
+    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+        return "is neither file, folder nor link"
+    return None
+
+
+def _leaves(path: str) -> bool:
+    return posixpath.isabs(path) or posixpath.normpath(path).split("/")[0] == ".."
+
+
+@contextmanager
+def _opened(archive: Path, most_bytes: int) -> Iterator[tarfile.TarFile]:
+    with (
+        gzip.open(archive) as stream,
+        tarfile.open(fileobj=_Limited(archive, stream, most_bytes), mode="r:") as tar,
+    ):
+        yield tar
+
+
+class _Limited(io.RawIOBase):
+    """The unpacked bytes of a gzip file, that refuses to be a bomb."""
+
+    def __init__(self, archive: Path, stream: IO[bytes] | gzip.GzipFile, most: int) -> None:
+        self._archive = archive
+        self._stream = stream
+        self._most = most
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._allow(offset if whence == io.SEEK_SET else self.tell() + offset)
+        return self._stream.seek(offset, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0 or size > _MOST_AT_ONCE:
+            raise UserError(f"{self._archive} has a forged header; not unpacked")
+        self._allow(self.tell() + size)
+        return self._stream.read(size)
+
+    def _allow(self, end: int) -> None:
+        if end > self._most:
+            raise UserError(
+                f"{self._archive} unpacks to more than {readable(self._most)}; not unpacked"
+            )

@@ -1,0 +1,243 @@
+"""Puts an init's weights and mean in place, from an address of its card or from a file at hand.
+
+Whatever the way, a file goes through the same checks before it lies where training looks for it:
+its checksum (published, else the lock's), and for weights the comparison with CaffeNet.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from base.errors import UserError
+from base.files import require_space, sha256, whole_file
+from models.archives import extract, is_archive
+from models.cards import MODELS, Card, load_cards
+from models.fetch import PATIENCE, Patience, download
+from models.lock import enforce, records, sha1
+from models.means import SHAPE, Mean, full_mean
+from models.store import MISSING, VERIFIED, FileState, lock_key, mean_state, weights_state
+
+CACHE = ".cache"  # beside the cards: downloads that are not complete yet
+BY_HAND = "by hand"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What the rooms beside this one do: the engine, and the reader and writer of means."""
+
+    weights: Callable[[Path, Card], None]  # raises UserError unless they fit CaffeNet
+    read_mean: Callable[[Path], Mean]  # of a .binaryproto or .npy
+    write_mean: Callable[[Path, Mean], None]
+
+
+def get(
+    card: Card,
+    checks: Checks,
+    *,
+    say: Say,
+    root: Path = MODELS,
+    file: Path | None = None,
+    mean: Path | None = None,
+    patience: Patience = PATIENCE,
+) -> None:
+    """Put what is missing of an init in place, and say what was done, a line a file.
+
+    `file` is a .caffemodel or a .tar.gz with it that the user has; `mean` a mean of theirs. A file
+    given takes the place of one that is there, if it passes the checks. Only one process at a time
+    works in `root`; another one waits.
+
+    Raises UserError in one line. Nothing half is ever left in place, but what was downloaded of a
+    file stays in models/.cache and is gone on with by the next call.
+    """
+    with _alone(root):
+        place = _Place(card, checks, root, say)
+        if file is not None:
+            place.weights(_readable(file), BY_HAND)
+        if mean is not None:
+            place.mean(_readable(mean), BY_HAND)
+        if place.needs(weights_state, given=file, adopt=place.weights):
+            _from_addresses(card, card.caffemodel_url, place.weights, card.weights_path, patience)
+        if place.needs(mean_state, given=mean, adopt=place.mean) and not place.mean_at_hand():
+            _from_addresses(card, card.mean_url, place.mean, card.mean_path, patience)
+
+
+def _from_addresses(
+    card: Card,
+    urls: Sequence[str],
+    use: Callable[[Path, str], None],
+    path: Path,
+    patience: Patience,
+) -> None:
+    option = "FILE" if path == card.weights_path else "MEAN"
+    by_hand = f"have it by hand? `make weights INIT={card.init} {option}=/path/to/it`"
+    if not urls:
+        raise UserError(f"the card of {card.init} has no address for {path.name}; {by_hand}")
+    into = path.parent.parent / CACHE / f"{card.init}-{path.name}"
+    try:
+        download(urls, into, use, what=path.name, patience=patience)
+    except UserError as error:
+        raise UserError(f"{error}; {by_hand}") from None
+
+
+class _Place:
+    """Puts files of one init in place."""
+
+    def __init__(self, card: Card, checks: Checks, root: Path, say: Say) -> None:
+        self.card = card
+        self.checks = checks
+        self.root = root
+        self.say = say
+
+    def needs(
+        self,
+        look: Callable[[Card, Path], FileState],
+        *,
+        given: Path | None,
+        adopt: Callable[[Path, str], None],
+    ) -> bool:
+        """Whether a file is missing still; one that was put there by hand is checked now."""
+        found = look(self.card, self.root)
+        if found.status == MISSING:
+            return True
+        if found.wrong:
+            raise UserError(f"{found.why}; remove it and call again")
+        if found.status != VERIFIED:
+            adopt(found.path, BY_HAND)
+        elif given is None:
+            self.say(f"up to date: {found.why}")
+        return False
+
+    def weights(self, source: Path, origin: str) -> None:
+        """Put the weights in place from a .caffemodel or an archive; its mean too, if missing."""
+        card = self.card
+        with self._plain(source, origin, card.caffemodel_member, card.caffemodel) as plain:
+            checked = self._published(plain) if card.sha1 else None
+            self.checks.weights(plain, card)
+            if checked is None:
+                checked = self._locked(plain, card.weights_path, plain.name, origin)
+            self._copy(plain, card.weights_path)
+        self.say(f"wrote {card.weights_path}: {checked}")
+        if is_archive(source) and not card.mean_path.exists() and self._gives_mean(origin):
+            self.mean(source, origin)
+
+    def mean(self, source: Path, origin: str) -> None:
+        """Put the mean in place, as a .binaryproto of 3 x 256 x 256, from a file or an archive."""
+        card = self.card
+        with self._plain(source, origin, card.mean_member, card.mean) as plain:
+            name = plain.name
+            mean = self.checks.read_mean(plain)
+            image = full_mean(mean, source)
+            if mean.shape != SHAPE or plain.suffix == ".npy":
+                plain = plain.with_name(f"{name}.binaryproto")
+                self.checks.write_mean(plain, image)
+            checked = self._locked(plain, card.mean_path, name, origin)
+            self._copy(plain, card.mean_path)
+        self.say(f"wrote {card.mean_path}: {checked}")
+
+    def mean_at_hand(self) -> bool:
+        """Take the mean from the card's own numbers, or from an init with the same addresses."""
+        card = self.card
+        if card.mean_value:
+            image = full_mean(np.array(card.mean_value, np.float32).reshape(3, 1, 1), card.folder)
+            self.checks.write_mean(card.mean_path, image)
+            checked = self._locked(card.mean_path, card.mean_path, card.mean, "the card")
+            self.say(f"wrote {card.mean_path}: {checked}")
+            return True
+        for other in load_cards(self.root):
+            same = other.init != card.init and card.mean_url and other.mean_url == card.mean_url
+            if same and mean_state(other, self.root).status == VERIFIED:
+                digest = sha256(other.mean_path)
+                seen = records(self.root, lock_key(other, other.mean_path))
+                record = next(record for record in seen if record.sha256 == digest)
+                checked = self._locked(other.mean_path, card.mean_path, record.name, record.source)
+                self._copy(other.mean_path, card.mean_path)
+                self.say(f"wrote {card.mean_path}, the same as {other.init}'s: {checked}")
+                return True
+        return False
+
+    @contextmanager
+    def _plain(
+        self, source: Path, origin: str, members: Sequence[str], default: str
+    ) -> Iterator[Path]:
+        """The file itself, in a folder of its own, under the name that it goes by at its source.
+
+        An error raised meanwhile names the source, not this folder.
+        """
+        called = PurePosixPath(unquote(urlsplit(origin).path)).name
+        called, where = (source.name, str(source)) if origin == BY_HAND else (called, called)
+        with tempfile.TemporaryDirectory(dir=self.root / CACHE) as folder:
+            try:
+                if is_archive(source):
+                    plain = extract(source, members, Path(folder))
+                    where = f"{plain.name} of {where}"
+                else:
+                    if called not in members and Path(called).suffix != ".npy":
+                        called = default
+                    plain = Path(folder) / called
+                    plain.symlink_to(source.absolute())
+                yield plain
+            except UserError as error:
+                words = str(error).replace(str(source), where)
+                for name in (str(plain.absolute()), str(plain)):
+                    words = words.replace(name, where)
+                raise UserError(words) from None
+
+    def _published(self, plain: Path) -> str:
+        with plain.open("rb") as handle:
+            if handle.read(64).lstrip().startswith(b"<"):
+                raise UserError(f"{plain} is a web page, not a .caffemodel")
+        found = sha1(plain)
+        if found not in self.card.sha1:
+            published = " or ".join(self.card.sha1)
+            raise UserError(
+                f"the sha1 of {plain} is {found}, not the published {published}: "
+                "it is cut short, or another file"
+            )
+        return f"sha1 {found}, as published"
+
+    def _locked(self, plain: Path, target: Path, name: str, origin: str) -> str:
+        try:
+            return enforce(self.root, lock_key(self.card, target), plain, name, origin)
+        except UserError as error:
+            raise UserError(f"{plain}: {error}") from None
+
+    def _copy(self, plain: Path, target: Path) -> None:
+        if target.exists() and plain.resolve() == target.resolve():
+            return
+        require_space(target.parent, plain.stat().st_size, target.name)
+        with whole_file(target) as aside:
+            shutil.copyfile(plain, aside)
+
+    def _gives_mean(self, origin: str) -> bool:
+        return origin == BY_HAND or origin in self.card.mean_url
+
+
+def _readable(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    return path
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    cache = root / CACHE
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another get_weights is at work: waiting for it", file=sys.stderr)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
