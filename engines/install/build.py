@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ def install(
     start = time.monotonic()
     _check_machine()
     packages = read_lock()
-    into = into.absolute()
+    into = into.resolve()  # a link to a larger disk, say, stays a link
     if into.exists() and not (into / _LOCK).exists() and any(into.iterdir()):
         raise UserError(f"{into} is not a Caffe that was installed here: it is left alone")
     try:
@@ -116,7 +117,11 @@ def _check_machine() -> None:
 
 def _check(folder: Path) -> dict[str, str]:
     """Import Caffe in the new installation; it must compute with the OpenBLAS installed here."""
-    about = Engine(folder / "bin" / "python", threads=1).call("about", {})
+    python = folder / "bin" / "python"
+    # A first import compiles Caffe's modules, which saves a second at every start to come.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([python, "-c", "import caffe"], env=environment, capture_output=True)
+    about = Engine(python, threads=1).call("about", {})
     blas = str(about["blas"])
     if not Path(blas).is_relative_to((folder / "root" / OPENBLAS).resolve()):
         raise UserError(f"the installed Caffe computes with {blas} instead of its own OpenBLAS")

@@ -75,10 +75,10 @@ def choose_kernel(folder: Path) -> str:
     """
     flags = set(processor().split())
     asked = [OWN, *(kernel for kernel, needs in _NEEDS.items() if needs <= flags)]
-    trials = [
-        _try(folder, kernel) for kernel in progress(asked, what="BLAS kernel", unit="kernels")
-    ]
-    chosen = best(trials)
+    trials: dict[str, Trial] = {}
+    for kernel in progress(asked * _ROUNDS, what="BLAS kernel", unit="trials"):
+        trials[kernel] = better(_try(folder, kernel), trials.get(kernel))
+    chosen = best(list(trials.values()))
     with (folder / TABLE).open("a", encoding="utf-8") as table:
         table.write(f"{processor()}\t{chosen.asked}\n")
     return ", ".join(_words(trial) for trial in trials.values()) + f": {_name(chosen)} is taken"
