@@ -68,31 +68,30 @@ def check_counts(
     One sentence each, meant as warnings: an edit may well be on purpose. Empty if all is well.
     """
     said = []
-    batch = nets.train_batch * solver.iter_size
-    if batch != settings.batch:
-        said.append(
-            f"a weight update sees {nets.train_batch} images x iter_size {solver.iter_size} = "
-            f"{batch}, not the batch of {settings.batch}"
-        )
-    if batch:
-        wanted = updates(settings.epochs, train, batch)
-        if solver.max_iter != wanted:
-            done = solver.max_iter * batch / train
+    if not nets.train_batch:
+        said.append("no Data layer to train on: its counts can't be checked")
+    else:
+        batch = nets.train_batch * solver.iter_size
+        if batch != settings.batch:
             said.append(
-                f"max_iter {solver.max_iter} is {done:.4g} epochs of the {train} training images; "
-                f"{settings.epochs:g} epochs would be {wanted}"
+                f"a weight update sees {nets.train_batch} images x iter_size {solver.iter_size} = "
+                f"{batch}, not the batch of {settings.batch}"
             )
-    tested = solver.test_iter * nets.test_batch
-    if tested < val:
-        said.append(
-            f"test_iter {solver.test_iter} x batch {nets.test_batch} covers {tested} of the "
-            f"{val} validation images"
-        )
-    elif nets.test_batch and solver.test_iter > math.ceil(val / nets.test_batch):
-        said.append(
-            f"test_iter {solver.test_iter} x batch {nets.test_batch} = {tested} counts some of "
-            f"the {val} validation images more often than others"
-        )
+        wanted = updates(settings.epochs, train, batch) if batch > 0 else 0
+        if solver.max_iter != wanted:
+            said.append(
+                f"max_iter {solver.max_iter} is {solver.max_iter * batch / train:.4g} epochs of "
+                f"the {train} training images; {settings.epochs:g} epochs would be {wanted}"
+            )
+    if not nets.test_batch:
+        said.append("no Data layer to validate on: its counts can't be checked")
+    else:
+        tested = solver.test_iter * nets.test_batch
+        what = f"test_iter {solver.test_iter} x batch {nets.test_batch}"
+        if tested < val:
+            said.append(f"{what} covers {tested} of the {val} validation images")
+        elif tested >= val + nets.test_batch:
+            said.append(f"{what} = {tested} is more than one pass over the {val} validation images")
     return said
 
 

@@ -94,7 +94,8 @@ def _parse(path: Path, kind: str) -> Any:
         text = path.read_text(encoding="utf-8")
         text_format.Parse(text, message, allow_unknown_field=True)
     except text_format.ParseError as error:
-        raise UserError(f"{path}:{error}: mend it, or FORCE=1 makes it anew") from None
+        where = str(error).replace(" : ", ": ", 1)
+        raise UserError(f"{path}:{where} (mend it, or FORCE=1 makes it anew)") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} can't be read: {error}") from None
     return message

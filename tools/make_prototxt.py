@@ -8,27 +8,33 @@ from pathlib import Path
 
 from base.cli import run
 from base.errors import UserError
+from datasets.build import lmdb_record
 from datasets.folders import DataFolder
+from datasets.imagelist import read_classes, read_list
 from prototxt.caffenet import SCENARIOS
 from prototxt.iterations import check_counts
 from prototxt.keep import Outcome, write_unedited
 from prototxt.read import read_nets, read_solver
 from prototxt.render import NAMES, SCRATCH, Run, check_task, render
 from prototxt.settings import add_settings_flags, settings_from
+from tools.device import pick_device
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
+    """Make or keep the three files, say what became of each, and warn where they do not fit."""
     arguments = _flags().parse_args()
     check_task(arguments.task)
     data = DataFolder(arguments.data)
     out: Path = arguments.out
+    classes = len(read_classes(data.classes))
+    images = _images(data, classes)
     wanted = Run(
         task=arguments.task,
-        classes=len(_lines(data.classes)),
-        train=len(_lines(data.list("train"))),
-        val=len(_lines(data.list("val"))),
+        classes=classes,
+        train=images["train"],
+        val=images["val"],
         train_lmdb=_from_root(data.lmdb("train")),
         val_lmdb=_from_root(data.lmdb("val")),
         mean=_from_root(arguments.mean or data.mean),
@@ -36,7 +42,7 @@ def main() -> None:
         snapshot_prefix=_from_root(arguments.snapshot_prefix),
         init=arguments.init,
         scenario=arguments.scenario,
-        gpu=arguments.gpu,
+        gpu=_gpu(arguments.gpu),
         settings=settings_from(arguments),
     )
     outcomes = write_unedited(out, render(wanted), force=arguments.force)
@@ -100,7 +106,10 @@ def _flags() -> argparse.ArgumentParser:
         "--scenario", default="all", help=f"layers that learn: {', '.join(SCENARIOS)} (%(default)s)"
     )
     parser.add_argument(
-        "--gpu", type=_gpu, default=None, help="number of the GPU, or none for the CPU (none)"
+        "--gpu",
+        default="none",
+        metavar="N|none|auto",
+        help="solver_mode: a GPU's number; none: the CPU; auto: as the engine can (%(default)s)",
     )
     parser.add_argument(
         "--force", action="store_true", help="make edited files anew too, keeping a backup of each"
@@ -109,12 +118,14 @@ def _flags() -> argparse.ArgumentParser:
     return parser
 
 
-def _gpu(text: str) -> int | None:
-    if text == "none":
+def _gpu(asked: str) -> int | None:
+    if asked == "auto":
+        return pick_device(argparse.Namespace(gpu=asked, threads=1)).gpu
+    if asked == "none":
         return None
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a GPU's number nor none")
-    return int(text)
+    if not asked.isdecimal():
+        raise UserError(f"GPU={asked}: a GPU's number, none or auto")
+    return int(asked)
 
 
 def _from_root(path: Path) -> str:
@@ -123,11 +134,11 @@ def _from_root(path: Path) -> str:
     return str(whole.relative_to(ROOT) if whole.is_relative_to(ROOT) else whole)
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there: make the lists first (tools.make_lists)") from None
+def _images(data: DataFolder, classes: int) -> dict[str, int]:
+    """Images a part: what is in the LMDBs (broken ones may be left out), or will be."""
+    record = lmdb_record(data)
+    lists = {part: len(read_list(data.list(part), classes)) for part in ("train", "val")}
+    return record["images"] if record else lists
 
 
 if __name__ == "__main__":
