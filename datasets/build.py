@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -76,6 +77,7 @@ def build_lmdbs(
     require_space(folder.path, space_needed(total), f"the LMDBs of {total:,} images")
 
     left_out: dict[str, dict[str, str]] = {part: {} for part in PARTS}
+    written = dict.fromkeys(PARTS, 0)
     warnings: dict[str, str] = {}
     mean = MeanSum()
     paths = [f"{root}/{entry.path}" for part in PARTS for entry in lists[part]]
@@ -101,10 +103,11 @@ def build_lmdbs(
                     if part == "train":
                         mean.add(image.data)
                     writer.put(entry.key, datum_bytes(image.data, entry.label))
+                    written[part] += 1
         if not skip_broken:
             _refuse(root, {path: why for part in PARTS for path, why in left_out[part].items()})
         for part in PARTS:
-            if len(left_out[part]) == len(lists[part]):
+            if not written[part]:
                 raise UserError(f"every image of {folder.list(part)} is broken or missing")
         mean_aside.write_bytes(mean_bytes(mean.mean()))
         # From here on the old set is replaced; without its record nobody takes a mixture for whole.
@@ -113,7 +116,7 @@ def build_lmdbs(
     record = {
         "lists": hashes,
         "classes": classes_hash,
-        "images": {part: len(lists[part]) - len(left_out[part]) for part in PARTS},
+        "images": written,
         "left_out": left_out,
         "decoder_warnings": warnings,
         "mean": sha256(folder.mean),
@@ -129,10 +132,14 @@ def _missing(root: Path, lists: dict[str, list[Entry]]) -> dict[str, str]:
     missing = {}
     for entry in (entry for part in PARTS for entry in lists[part]):
         try:
-            if not Path(f"{root}/{entry.path}").stat().st_size:
-                missing[entry.path] = "empty file"
+            there = Path(f"{root}/{entry.path}").stat()
         except OSError as error:
             missing[entry.path] = (error.strerror or str(error)).lower()
+            continue
+        if not stat.S_ISREG(there.st_mode):
+            missing[entry.path] = "not a file"
+        elif not there.st_size:
+            missing[entry.path] = "empty file"
     return missing
 
 

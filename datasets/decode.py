@@ -13,6 +13,7 @@ GIF and AVIF, which that OpenCV could not read, are read where the installed one
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import cast
 
@@ -58,7 +59,7 @@ def pixels_of(data: bytes) -> int:
         height, width = _jpeg_size(data)
     else:
         try:
-            with Image.open(io.BytesIO(data)) as image:
+            with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
                 width, height = image.size
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
             return 0
@@ -140,4 +141,4 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
                 break
             return size
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    raise BrokenImageError("JPEG cut short: its end is missing")
+    raise BrokenImageError("cut short: the end of the JPEG is missing")

@@ -53,22 +53,22 @@ def decode_all(paths: Sequence[str], workers: int) -> Generator[Decoded, None, N
     )
     waiting: deque[tuple[int, Future[list[Decoded]]]] = deque()
     starts = iter(range(0, len(paths), _CHUNK))
+    start = 0
     try:
         while True:
-            while len(waiting) < workers * _AHEAD and (start := next(starts, None)) is not None:
-                chunk = list(paths[start : start + _CHUNK])
-                waiting.append((start, pool.submit(_decode_chunk, chunk)))
+            while len(waiting) < workers * _AHEAD and (following := next(starts, None)) is not None:
+                chunk = list(paths[following : following + _CHUNK])
+                waiting.append((following, pool.submit(_decode_chunk, chunk)))
             if not waiting:
                 break
             start, future = waiting.popleft()
-            try:
-                yield from future.result()
-            except BrokenProcessPool:
-                last = min(start + len(waiting) * _CHUNK + _CHUNK, len(paths)) - 1
-                raise UserError(
-                    "a decoding process was killed, perhaps because memory ran out, at an "
-                    f"image from {paths[start]} to {paths[last]}; try --workers 1"
-                ) from None
+            yield from future.result()
+    except BrokenProcessPool:
+        last = min(start + (len(waiting) + 2) * _CHUNK, len(paths)) - 1
+        raise UserError(
+            "a decoding process was killed, perhaps because memory ran out, at an image from "
+            f"{paths[start]} to {paths[last]} of the list; try --workers 1"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
