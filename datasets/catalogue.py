@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from datasets.sources import met
+from datasets.sources import folder, met, ticc, wga, wikiart
 from datasets.table import Catalogue
 from datasets.tasks import Task
 
@@ -13,7 +13,13 @@ RAW = Path("datasets/raw")
 
 # Each source has: files(folder), the files of its catalogue, none when there is no catalogue yet;
 # read(folder), the catalogue; GET_CATALOGUE and GET_IMAGES, how a person gets them.
-_SOURCES: dict[str, ModuleType] = {"met": met}
+_SOURCES: dict[str, ModuleType] = {
+    "wikiart": wikiart,
+    "wga": wga,
+    "ticc": ticc,
+    "met": met,
+    "folder": folder,
+}
 
 
 def read_catalogue(task: Task, raw: Path = RAW) -> Catalogue:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from base.errors import UserError, unknown
+from datasets.image_files import files_below
 from datasets.table import Catalogue, Note, count
 from datasets.tasks import Task
 
@@ -38,7 +38,7 @@ def select(catalogue: Catalogue, task: Task) -> Selection:
     UserError when the rule leaves fewer than two classes, or names what the catalogue lacks.
     """
     rows = catalogue.table
-    notes = list(catalogue.notes)
+    notes = [note for note in catalogue.notes if note.label in (None, task.label)]
     left_out: dict[str, int] = {}
     if task.label not in rows:
         extra = [str(name) for name in rows if name not in ("image", "work", "title", "url")]
@@ -100,15 +100,6 @@ def with_images(selection: Selection, images: Path) -> Selection:
         {**selection.left_out, "image file missing": len(lost)},
         [*selection.notes, note],
     )
-
-
-def files_below(folder: Path) -> set[str]:
-    """The paths of all files below a folder, relative to it, with forward slashes."""
-    found: set[str] = set()
-    for parent, _, names in os.walk(folder, followlinks=True):
-        base = Path(parent).relative_to(folder).as_posix()
-        found.update(names if base == "." else (f"{base}/{name}" for name in names))
-    return found
 
 
 def without_doubles(rows: pd.DataFrame, label: str) -> tuple[pd.DataFrame, list[tuple[str, Note]]]:

@@ -28,10 +28,14 @@ LABELS = ("artist", "genre", "style", "timeframe", "nationality")
 
 @dataclass(frozen=True)
 class Note:
-    """A counted warning. `rows` names every row or image it is about."""
+    """A counted warning. `rows` names every row or image it is about.
+
+    A note with a `label` matters only to tasks of that label column.
+    """
 
     text: str
     rows: Sequence[str]
+    label: str | None = None
 
     def __str__(self) -> str:
         """In one line, with the first few rows."""
@@ -44,11 +48,12 @@ class Catalogue:
 
     `table` has the columns COLUMNS (a user's own collection may add more), strings or pd.NA, and
     as index the place of each row as a person would name it: 'catalog.csv row 12'.
-    `images` is the folder that `image` starts from.
+    `images` is the folder that `image` starts from. `edition` says which catalogue it is.
     """
 
     table: pd.DataFrame
     images: Path
+    edition: str
     notes: list[Note] = field(default_factory=list)
 
 
@@ -73,10 +78,10 @@ def require_columns(found: Iterable[str], needed: Iterable[str], file: Path, hin
     there = list(found)
     missing = [column for column in needed if column not in there]
     if missing:
-        raise UserError(
-            f"{file}: no column {', '.join(missing)}; "
-            f"it has {', '.join(repr(str(name)) for name in there[:12]) or 'none'}; {hint}"
-        )
+        names = ", ".join(repr(str(name)) for name in there[:12]) or "none"
+        if len(there) == 1:
+            hint = "if that is a whole line: columns are separated by ; or , or tab or |"
+        raise UserError(f"{file}: no column {', '.join(missing)}; it has {names}; {hint}")
 
 
 def some(names: Sequence[object], most: int = 5) -> str:

@@ -25,7 +25,8 @@ _KEYS = (
     "at_least",
     "paper",
 )
-# Folders of datasets/ that are no task's.
+_SHARED_KEYS = ("forms", "forms_left_out", "labels_left_out")
+# Folders of datasets/ that are no task's; [sources.<name>] holds what the tasks of a source share.
 _RESERVED = ("raw", "sources")
 
 
@@ -56,7 +57,8 @@ def load_tasks(file: Path = TASKS) -> dict[str, Task]:
         entries = tomllib.loads(file.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{file}: {error}") from error
-    return {name: _task(name, entry, file) for name, entry in entries.items()}
+    shared = _shared(entries.pop("sources", {}), file)
+    return {name: _task(name, entry, shared, file) for name, entry in entries.items()}
 
 
 def get_task(name: str, file: Path = TASKS) -> Task:
@@ -67,7 +69,20 @@ def get_task(name: str, file: Path = TASKS) -> Task:
     return tasks[name]
 
 
-def _task(name: str, entry: Any, file: Path) -> Task:
+def _shared(sources: Any, file: Path) -> dict[str, dict[str, Any]]:
+    here = f"{file}: sources"
+    if not isinstance(sources, dict):
+        raise UserError(f"{here} is a single value; write [sources.<name>]")
+    for name, entry in sources.items():
+        if name not in SOURCES:
+            raise unknown(f"source in {here},", name, SOURCES)
+        for key in entry if isinstance(entry, dict) else [str(entry)]:
+            if key not in _SHARED_KEYS:
+                raise unknown(f"key in {here}.{name},", key, _SHARED_KEYS)
+    return dict(sources)
+
+
+def _task(name: str, entry: Any, shared: dict[str, dict[str, Any]], file: Path) -> Task:
     here = f"{file}: task '{name}'"
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in _RESERVED:
         raise UserError(f"{here}: a name is letters, digits and _, and none of {_RESERVED}")
@@ -79,6 +94,7 @@ def _task(name: str, entry: Any, file: Path) -> Task:
     source = _value(entry, "source", str, here)
     if source not in SOURCES:
         raise unknown(f"source in {here},", source, SOURCES)
+    entry = {**shared.get(source, {}), **entry}
     label = _value(entry, "label", str, here)
     if source != "folder" and label not in LABELS:
         raise unknown(f"label in {here},", label, LABELS)

@@ -53,4 +53,8 @@ def read(folder: Path) -> Catalogue:
     rows["artist"] = rows["artist"].mask(rows["artist"].isin(_UNKNOWN_ARTISTS))
     rows["form"] = "painting"  # the museum classes all of them as Paintings
     where = [f"objects.json object {record['objectID']}" for record in records]
-    return Catalogue(build(rows, where=where), images=folder / "images")
+    return Catalogue(
+        build(rows, where=where),
+        images=folder / "images",
+        edition=f"objects.json, {len(rows):,} paintings",
+    )
