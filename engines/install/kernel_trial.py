@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-# rows, columns, depth of CaffeNet's products: conv1, conv2 (a group), conv3, fc6 at batch 32
-SHAPES = [(96, 3025, 363), (128, 729, 1200), (384, 169, 2304), (32, 4096, 9216)]
+# rows, columns, depth of CaffeNet's products: conv1, conv2 (a group), conv3, fc7 at batch 32
+SHAPES = [(96, 3025, 363), (128, 729, 1200), (384, 169, 2304), (32, 4096, 4096)]
 ODD = [(1, 1, 1), (3, 5, 7), (17, 33, 65), (67, 129, 255), (130, 31, 511), (128, 729, 400)]
 
 
@@ -55,7 +55,8 @@ def core() -> str:
 
 def speed(seconds: float, random: np.random.RandomState) -> float:
     """The best GFLOPS over all shapes together, of as many rounds as fit into `seconds`."""
-    pairs = [(random.rand(m, k).astype("f"), random.rand(k, n).astype("f")) for m, n, k in SHAPES]
+    numbers = random.rand(10007).astype("f")
+    pairs = [(np.resize(numbers, (m, k)), np.resize(numbers, (k, n))) for m, n, k in SHAPES]
     work = sum(2 * m * n * k for m, n, k in SHAPES)
     shortest = [float("inf")] * len(pairs)
     end = time.time() + seconds
@@ -74,4 +75,5 @@ def main() -> None:
     print(json.dumps(result))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -20,8 +20,7 @@ TABLE = "blas-kernels.tsv"  # in .caffe: processor <tab> kernel; read by the lau
 OWN = "own"  # OpenBLAS's own choice
 _MARGIN = 1.10  # how much faster another kernel must be to be preferred to OpenBLAS's own choice
 _TRIAL = Path(__file__).resolve().parent / "kernel_trial.py"
-_ROUNDS = 2  # all kernels in turn, twice: another job on the machine slows one round of all
-_SECONDS = 0.3  # of a kernel in a round
+_SECONDS = 0.3  # of a trial; each kernel has two, in turn with the others: the machine may be busy
 _NEEDS = {
     "Sandybridge": {"avx"},
     "Haswell": {"avx2", "fma"},
@@ -74,9 +73,10 @@ def choose_kernel(folder: Path) -> str:
     Raises UserError if no kernel computes rightly.
     """
     flags = set(processor().split())
-    asked = [OWN, *(kernel for kernel, needs in _NEEDS.items() if needs <= flags)]
-    trials: dict[str, Trial] = {}
-    for kernel in progress(asked * _ROUNDS, what="BLAS kernel", unit="trials"):
+    own = _try(folder, OWN)
+    others = [k for k, needs in _NEEDS.items() if needs <= flags and k != own.core]
+    trials: dict[str, Trial] = {OWN: own}
+    for kernel in progress([*others, OWN, *others], what="BLAS kernel", unit="trials"):
         trials[kernel] = better(_try(folder, kernel), trials.get(kernel))
     chosen = best(list(trials.values()))
     with (folder / TABLE).open("a", encoding="utf-8") as table:
