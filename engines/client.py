@@ -50,7 +50,7 @@ class Engine:
         `log` is appended with Caffe's own log as Caffe wrote it. Every event but the last goes to
         `on_event`. File descriptors in `keep_open` (a lock, say) live as long as the worker does.
         Ctrl-C and SIGTERM are passed on, once, so that the worker can end in good order. Relative
-        paths in a request are relative to the project's root, as they are in the prototxts.
+        paths, in a request as in prototxts, are relative to the current folder: the project's root.
 
         Raises UserError with Caffe's own words when Caffe aborts, and Interrupted.
         """
@@ -62,7 +62,6 @@ class Engine:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env=self._environment(),
-                cwd=PROJECT,
                 text=True,
                 encoding="utf-8",
                 pass_fds=tuple(keep_open),

@@ -105,9 +105,9 @@ def _predict(folder: RunFolder, data: DataFolder, labels: np.ndarray, device: De
 
 def _expected(path: Path, data: DataFolder) -> tuple[list[str], np.ndarray]:
     """Image paths and labels of a list, in order, without those left out of its LMDB as broken."""
-    broken = set(json.loads(data.lmdb_record.read_text(encoding="utf-8"))["broken"]["test"])
+    left_out = set(json.loads(data.lmdb_record.read_text(encoding="utf-8"))["left_out"]["test"])
     pairs = [line.rsplit(" ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
-    kept = [(image, int(label)) for image, label in pairs if image not in broken]
+    kept = [(image, int(label)) for image, label in pairs if image not in left_out]
     return [image for image, _ in kept], np.array([label for _, label in kept])
 
 

@@ -20,11 +20,14 @@ from base.errors import UserError
 from base.files import readable, require_space
 from datasets.folders import DataFolder
 from engines.client import Event, Interrupted
+from models.compare import Comparison, check_weights
+from models.store import require
 from prototxt.read import read_solver
 from prototxt.settings import Settings, add_settings_flags, settings_from
 from tools import record as records
 from tools.curve import Curve, Point
 from tools.device import Device, add_device_flags, pick_device
+from tools.inits import Start, find_start
 from tools.inputs import differences, fingerprint, git_commit
 from tools.plots import draw_curve
 from tools.runs import RunFolder, check_run_name, prototxt_folder, run_folder
@@ -41,12 +44,10 @@ class Job:
 
     task: str
     name: str
-    init: str
     scenario: str
     settings: Settings
     data: DataFolder
-    mean: Path
-    weights: Path | None
+    start: Start
     device: Device
 
     @property
@@ -67,12 +68,10 @@ def main() -> None:
     job = Job(
         task=arguments.task,
         name=arguments.run,
-        init=arguments.init,
         scenario=arguments.scenario,
         settings=settings_from(arguments),
         data=DataFolder(arguments.data),
-        mean=arguments.mean or DataFolder(arguments.data).mean,
-        weights=arguments.weights,
+        start=find_start(arguments.init, arguments.task, DataFolder(arguments.data)),
         device=pick_device(arguments),
     )
     with _alone(job.folder):
@@ -85,7 +84,7 @@ def train(job: Job, *, keep_all: bool = False, force: bool = False) -> None:
     A run made from other files than today's (an edited prototxt, say) is moved aside, not lost.
     Raises UserError, and Interrupted after Ctrl-C (a snapshot has been taken then).
     """
-    inputs = fingerprint(job.prototxts, job.data, job.mean, job.weights)
+    inputs = fingerprint(job.prototxts, job.data, job.start.mean, job.start.weights)
     record = _reusable_record(job.folder, inputs, force)
     if record and record["state"] == records.TRAINED and job.folder.final.exists():
         print(f"{job.folder.path}: trained already, up to date")
@@ -111,6 +110,7 @@ class Training:
         self.resume = snapshot.state if snapshot else None
         self.record = record or self._new_record(inputs)
         self.curve = Curve(self.folder.curve, snapshot.iteration if snapshot else None)
+        self.comparison = self._look_at_weights()
         self.train_images = _records(job.data.lmdb("train"))
         self.val_images = _records(job.data.lmdb("val"))
         self.began = time.monotonic() - self.curve.seconds
@@ -144,11 +144,20 @@ class Training:
             self.bar.close()
         self._finish(done)
 
+    def _look_at_weights(self) -> Comparison | None:
+        """What is in the weights to start from; UserError when CaffeNet cannot start from them."""
+        start = self.job.start
+        if not start.weights or self.resume:
+            return None
+        if start.is_card:
+            require(start.init)
+        return check_weights(self.job.device.engine, start.weights, start.last_layer)
+
     def _request(self) -> dict[str, Any]:
         best = self.curve.best
         return {
             "solver": str(self.job.prototxts / "solver.prototxt"),
-            "weights": str(self.job.weights) if self.job.weights else None,
+            "weights": str(self.job.start.weights) if self.job.start.weights else None,
             "run": str(self.folder.path),
             "resume": str(self.resume) if self.resume else None,
             "validation_images": self.val_images,
@@ -186,7 +195,19 @@ class Training:
         self.record["max_iter"] = event["max_iter"]
         if event["iteration"] == 0:
             self.record["layers"] = event["layers"]
+            self._check_transfer(event["layers"])
         self._save(records.TRAINING, reason=None)
+
+    def _check_transfer(self, layers: list[dict[str, Any]]) -> None:
+        """Raise UserError when Caffe did not copy a layer that the weights hold."""
+        expected = set(self.comparison.copied) if self.comparison else set()
+        lost = [
+            each["name"] for each in layers if each["name"] in expected and not each["transferred"]
+        ]
+        if lost:
+            raise UserError(
+                f"{self.job.start.weights}: Caffe did not copy {', '.join(lost)} from it"
+            )
 
     def _best_so_far(self) -> str:
         best = self.curve.best
@@ -238,10 +259,11 @@ class Training:
             "state": records.TRAINING,
             "task": job.task,
             "run": job.name,
-            "init": job.init,
+            "init": job.start.init,
             "scenario": job.scenario,
             "settings": asdict(job.settings),
-            "weights": str(job.weights) if job.weights else None,
+            "weights": str(job.start.weights) if job.start.weights else None,
+            "mean": str(job.start.mean),
             "data": str(job.data.path),
             "inputs": inputs,
             "started": records.now(),
@@ -324,11 +346,9 @@ def _flags() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--task", required=True, help="task, for its place and its name")
     parser.add_argument("--run", required=True, help="name of the run")
-    parser.add_argument("--init", required=True, help="what the run starts from, for the record")
+    parser.add_argument("--init", required=True, help="weights that training starts from")
     parser.add_argument("--scenario", required=True, help="which layers learn, for the record")
     parser.add_argument("--data", type=Path, required=True, help="data folder: lists and LMDBs")
-    parser.add_argument("--mean", type=Path, help="mean file (default: that of the data folder)")
-    parser.add_argument("--weights", type=Path, help=".caffemodel to start from (default: none)")
     parser.add_argument("--keep", choices=("some", "all"), default="some", help="snapshots to keep")
     parser.add_argument("--force", action="store_true", help="train again, keeping the old run")
     add_device_flags(parser)

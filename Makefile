@@ -1,0 +1,159 @@
+# Every way in. `make` alone says what there is.
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+export PYTHONDONTWRITEBYTECODE = 1
+
+# ---- What a user may set: make TARGET NAME=value -------------------------------------------------
+
+PYTHON      ?= python3
+INIT        ?= hybrid
+SCENARIO    ?= all
+SPLIT       ?= by_image
+SPLIT_SEED  ?= 1
+RAW         ?= datasets/raw
+GPU         ?= auto
+SETTINGS    := EPOCHS LR LR_STEP_EPOCHS LR_GAMMA MOMENTUM WEIGHT_DECAY BATCH DROPOUT NEW_LAYER_LR \
+               SEED DEVICE_BATCH
+VARIABLES   := $(SETTINGS) INIT SCENARIO SPLIT SPLIT_SEED RAW GPU THREADS RUN FORCE KEEP TASK \
+               SKIP_BROKEN WORKERS SOURCE WEIGHTS FILE MEAN TESTS \
+               PYTHON CAFFE_PYTHON CAFFE_DEBS DEBIAN_MIRROR
+TARGETS     := demo caffe weights doctor lists lmdb verify-lmdb images prototxt train evaluate \
+               inspect sample table1 fig1 fig2 fig3 fig4 bench lint test venv help
+TASKS       := $(shell sed -n 's/^\[\([A-Za-z0-9_]*\)\].*/\1/p' datasets/tasks.toml)
+
+# ---- A misspelt variable is an error, not a default ----------------------------------------------
+
+# What tools.plan tells the second make (below), besides the user's variables.
+PLANNED     := RUN_NAME DATA SOURCE_FOLDER MEAN_FILE FETCH
+GIVEN       := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN     := $(filter-out $(VARIABLES) $(PLANNED),$(GIVEN))
+ifneq ($(UNKNOWN),)
+$(error $(shell $(PYTHON) -m tools.names variable $(firstword $(UNKNOWN)) $(VARIABLES)))
+endif
+
+# ---- Ground: the Python packages, Caffe, the sample ----------------------------------------------
+
+PY     := .venv/bin/python
+FLAGS  := --task '$(TASK)' --init '$(INIT)' --scenario '$(SCENARIO)' \
+          $(foreach name,$(SETTINGS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) '$($(name))'))
+DEVICE := --gpu '$(GPU)' $(if $(THREADS),--threads '$(THREADS)')
+FORCED := $(if $(filter-out 0,$(FORCE)),--force)
+
+help:  ## this page
+	@$(PYTHON) -m tools.help $(MAKEFILE_LIST)
+
+.venv/.ready: pyproject.toml
+	@$(PYTHON) -m tools.check_python
+	@echo "installing the Python packages into .venv"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable . || \
+	  { echo "error: pip could not install the packages of pyproject.toml (its words are above)"; exit 2; }
+	@touch $@
+
+.venv/.ready-to-develop: .venv/.ready
+	@echo "installing the developers' Python packages into .venv"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' || \
+	  { echo "error: pip could not install the packages of pyproject.toml (its words are above)"; exit 2; }
+	@touch $@
+
+venv: .venv/.ready  ## the Python packages, into .venv
+
+caffe: .venv/.ready  ## BVLC Caffe, into .caffe; CAFFE_DEBS=folder of packages, DEBIAN_MIRROR=address
+	@$(PY) -m tools.get_caffe $(FORCED)
+
+# The engine that runs need: the user's own, or the one that `make caffe` installs.
+ifdef CAFFE_PYTHON
+export CAFFE_PYTHON
+ENGINE :=
+else
+ENGINE := caffe
+endif
+ifdef CAFFE_DEBS
+export CAFFE_DEBS
+endif
+ifdef DEBIAN_MIRROR
+export DEBIAN_MIRROR
+endif
+
+sample: .venv/.ready  ## 174 paintings of the Metropolitan Museum, into datasets/raw/met
+	@$(PY) -m tools.get_sample --raw '$(RAW)'
+
+doctor: .venv/.ready  ## what this machine has, what is missing, and how to get it
+	@$(PY) -m tools.doctor
+
+weights: .venv/.ready $(ENGINE)  ## the weights of INIT, or all; FILE=, MEAN= put a file of yours in place
+	@$(PY) -m tools.get_weights $(if $(filter command environment,$(firstword $(origin INIT))),--init '$(INIT)') \
+	  $(if $(FILE),--file '$(FILE)') $(if $(MEAN),--mean '$(MEAN)')
+
+inspect: .venv/.ready $(ENGINE)  ## WEIGHTS=file layer by layer, beside CaffeNet
+	@$(PY) -m tools.inspect_weights --weights '$(WEIGHTS)'
+
+# ---- The main job: make TASK, or one step of it: make STEP TASK=... ------------------------------
+
+$(TASKS): .venv/.ready
+	@$(MAKE) --no-print-directory evaluate TASK=$@
+
+demo:  ## the main job on the sample: a short training from scratch, and its test
+	@$(MAKE) --no-print-directory met_nationality INIT=scratch EPOCHS=15 LR=0.001 BATCH=32
+
+STEPS := lists lmdb prototxt train evaluate
+lists:     ## step 1: a task's images, split 70/10/20
+lmdb:      ## step 2: its LMDBs and mean
+prototxt:  ## step 3: the run's prototxts, free to edit by hand
+train:     ## step 4: train, or go on training
+evaluate:  ## step 5: test, each test image once
+
+ifndef RUN_NAME
+# First make: tools.plan checks the words, says what is missing, and tells the files to work on.
+$(STEPS): .venv/.ready
+	@plan=$$($(PY) -m tools.plan $(FLAGS) --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
+	  --raw '$(RAW)' --run '$(RUN)') && $(MAKE) --no-print-directory $@ $$plan
+else
+lists: $(DATA)/lists.json
+	@echo "$(DATA)/: lists are there and up to date"
+
+lmdb: $(DATA)/lmdb.json
+	@echo "$(DATA)/: LMDBs and mean are there and up to date"
+
+$(DATA)/lists.json: datasets/tasks.toml $(wildcard $(SOURCE_FOLDER)/*)
+	@$(PY) -m tools.make_lists --task '$(TASK)' --seed '$(SPLIT_SEED)' --split '$(SPLIT)' --raw '$(RAW)'
+	@touch $@
+
+# FORCE=1 is for the prototxts and the run; the LMDBs too only when they are what is asked for.
+AGAIN := $(if $(filter lmdb,$(MAKECMDGOALS)),$(FORCED))
+$(DATA)/lmdb.json: $(DATA)/lists.json $(if $(AGAIN),always)
+	@$(PY) -m tools.make_lmdb --data '$(DATA)' $(AGAIN) \
+	  $(if $(WORKERS),--workers '$(WORKERS)') $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken)
+	@touch $@
+
+prototxt: $(DATA)/lmdb.json $(ENGINE) $(if $(FETCH),fetch)
+	@$(PY) -m tools.make_prototxt $(FLAGS) --data '$(DATA)' --out 'prototxt/$(TASK)/$(RUN_NAME)' \
+	  --mean '$(MEAN_FILE)' --gpu '$(GPU)' $(FORCED) \
+	  --snapshot-prefix 'experiments/runs/$(TASK)/$(RUN_NAME)/snapshots/caffenet'
+
+fetch: $(ENGINE)
+	@$(PY) -m tools.get_weights --init '$(FETCH)'
+
+train: prototxt
+	@$(PY) -m tools.train $(FLAGS) $(DEVICE) --data '$(DATA)' --run '$(RUN_NAME)' \
+	  $(if $(KEEP),--keep '$(KEEP)') $(FORCED)
+
+evaluate: train
+	@$(PY) -m tools.test --task '$(TASK)' --data '$(DATA)' --run '$(RUN_NAME)' $(DEVICE) $(FORCED)
+endif
+
+# ---- For developers ------------------------------------------------------------------------------
+
+lint: .venv/.ready-to-develop  ## ruff and mypy
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy .
+
+test: .venv/.ready-to-develop $(ENGINE)  ## the tests, on real Caffe; TESTS=tests/test_x.py for some
+	@$(PY) -m pytest $(TESTS)
+
+.DEFAULT:
+	@$(PYTHON) -m tools.names target '$@' $(TARGETS) $(TASKS)
+
+.PHONY: $(TARGETS) $(TASKS) fetch always
+.DEFAULT_GOAL := help

@@ -1,0 +1,86 @@
+"""What `make` alone prints: targets, tasks, inits, scenarios, variables. Needs no packages."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+from base.cli import run
+from prototxt.caffenet import SCENARIOS
+from prototxt.settings import Settings
+
+_ROOT = Path(__file__).resolve().parent.parent
+_TARGET = re.compile(r"^([a-z0-9-]+):[^#=]*##\s*(.+)$", re.MULTILINE)
+
+# Variables besides the settings of a training: meaning, an example.
+_VARIABLES = {
+    "INIT": ("weights to start from (hybrid); run:<task>/<run>: an earlier run's", "sentiment"),
+    "SCENARIO": ("which layers learn (all)", "skip_first2"),
+    "SPLIT": ("by_image as in the paper, or by_work: no work on two sides (by_image)", "by_work"),
+    "SPLIT_SEED": ("which split (1)", "2"),
+    "RUN": ("name of the run (made from its settings)", "my_run"),
+    "GPU": ("a GPU's number, none: the CPU, auto: GPU 0 if Caffe can use it (auto)", "none"),
+    "THREADS": ("BLAS threads (one a core)", "1"),
+    "FORCE": ("make anew, edited prototxts too; a backup is kept", "1"),
+    "KEEP": ("all: keep every snapshot of a run", "all"),
+    "SKIP_BROKEN": ("leave broken images out of the LMDBs", "1"),
+    "WORKERS": ("processes that decode images (one a core)", "4"),
+    "RAW": ("where the sources' material lies (datasets/raw)", "/mnt/paintings"),
+    "CAFFE_PYTHON": ("a Python of yours that can import caffe", "/opt/caffe/bin/python3"),
+    "CAFFE_DEBS": ("a folder of the packages that `make caffe` needs", "/mnt/debs"),
+    "DEBIAN_MIRROR": ("the mirror that `make caffe` asks", "ADDRESS"),
+    "PYTHON": ("Python 3.11 or newer for .venv (python3)", "/usr/bin/python3.12"),
+}
+
+
+def main() -> None:
+    """Print the page."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("makefile", type=Path, help="the Makefile whose targets are listed")
+    text = parser.parse_args().makefile.read_text(encoding="utf-8")
+    print("Fine-tuning CaffeNet for fine art classification, on Caffe itself.\n")
+    print("make demo                                    the whole way on a small sample")
+    print("make wikiart_genre INIT=sentiment            one experiment of the paper\n")
+    _section("targets", dict(_TARGET.findall(text)))
+    _section("tasks: make TASK", _tasks())
+    inits = {"scratch": "CaffeNet's own random fillers"}
+    inits |= {path.parent.name: "" for path in sorted((_ROOT / "models").glob("*/readme.md"))}
+    _section("inits: make wga_genre INIT=hybrid", inits)
+    _section(
+        "scenarios: make wga_genre SCENARIO=skip_first",
+        {name: f"frozen: {', '.join(frozen) or 'none'}" for name, frozen in SCENARIOS.items()},
+    )
+    _section(
+        "settings of the training, the paper's by default: make wga_genre EPOCHS=20 LR=0.001",
+        {
+            f"{each.name.upper()}={each.default:g}": each.metadata["help"]
+            for each in fields(Settings)
+        },
+    )
+    _section(
+        "other variables",
+        {f"{name}={example}": words for name, (words, example) in _VARIABLES.items()},
+    )
+
+
+def _tasks() -> dict[str, str]:
+    text = (_ROOT / "datasets" / "tasks.toml").read_text(encoding="utf-8")
+    return {
+        name: f"{entry['label']} of {entry['source']}"
+        for name, entry in tomllib.loads(text).items()
+        if name != "sources"
+    }
+
+
+def _section(title: str, lines: dict[str, str]) -> None:
+    print(f"{title}")
+    for name, words in lines.items():
+        print(f"  {name:<36} {words}".rstrip())
+    print()
+
+
+if __name__ == "__main__":
+    run(main)
