@@ -76,7 +76,9 @@ def _shared(sources: Any, file: Path) -> dict[str, dict[str, Any]]:
     for name, entry in sources.items():
         if name not in SOURCES:
             raise unknown(f"source in {here},", name, SOURCES)
-        for key in entry if isinstance(entry, dict) else [str(entry)]:
+        if not isinstance(entry, dict):
+            raise UserError(f"{here}.{name} is {entry!r}; write [sources.{name}]")
+        for key in entry:
             if key not in _SHARED_KEYS:
                 raise unknown(f"key in {here}.{name},", key, _SHARED_KEYS)
     return dict(sources)

@@ -17,7 +17,7 @@ NO_NAME = None
 
 def catalogue(rows: list[dict[str, str | None]]) -> Catalogue:
     where = [f"catalog.csv row {number}" for number in range(2, len(rows) + 2)]
-    return Catalogue(build(pd.DataFrame(rows), where=where), images=Path("images"))
+    return Catalogue(build(pd.DataFrame(rows), where=where), images=Path("images"), edition="")
 
 
 def task(minimum: int = 2, **more: tuple[str, ...]) -> Task:
@@ -95,7 +95,8 @@ def test_a_repeat_without_label_takes_nothing_away() -> None:
 
 
 def test_rows_at_odds_are_both_left_out_and_named() -> None:
-    rows = [*rows_of({"A": 3, "B": 3}), {"image": "A1.jpg", "artist": "B"}]
+    rows = rows_of({"A": 3, "B": 3})
+    rows.append({"image": "A1.jpg", "artist": "B"})
     chosen = select(catalogue(rows), task())
     assert chosen.counts == {"A": 2, "B": 3}
     assert chosen.left_out == {"rows at odds over artist": 2}

@@ -72,3 +72,26 @@ def test_a_value_without_its_task_is_refused(tmp_path: Path) -> None:
     file.write_text('source = "wga"\n', encoding="utf-8")
     with pytest.raises(UserError, match=r"begins with a line \[source\]"):
         load_tasks(file)
+
+
+def test_what_all_tasks_of_a_source_share(tmp_path: Path) -> None:
+    shared = '\n[sources.wga]\nforms = ["painting"]\nlabels_left_out = ["x"]\n'
+    file = write(tmp_path, GOOD + "labels_left_out = []\n" + shared)
+    task = get_task("mine", file)
+    assert (task.forms, task.labels_left_out) == (("painting",), ())  # its own come first
+    other = GOOD.replace("wga", "wikiart")
+    assert get_task("mine", write(tmp_path, other + shared)).forms == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("[sources.wgaa]\n", "'wgaa': did you mean wga"),
+        ('[sources.wga]\nform = ["a"]\n', "'form': did you mean forms"),
+        ("[sources.wga]\nmore_than = 3\n", "unknown key in .*'more_than'"),
+        ("[sources]\nwga = 3\n", "sources.wga is 3"),
+    ],
+)
+def test_mistakes_in_what_is_shared(tmp_path: Path, body: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load_tasks(write(tmp_path, GOOD + body))

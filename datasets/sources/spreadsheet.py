@@ -15,6 +15,7 @@ from datasets.table import Note, count
 
 SUFFIXES = (".csv", ".xlsx", ".xls", ".zip")
 SEPARATORS = ";,\t|"
+SEPARATED = "columns are separated by ; or , or tab or |"
 
 
 def find(folder: Path, *, starting: tuple[str, ...] = ("catalog",)) -> Path | None:
@@ -80,16 +81,17 @@ def _csv(file: Path, data: bytes) -> list[list[str]]:
 
 def _decoded(file: Path, data: bytes) -> str:
     """Text in UTF-8, UTF-16 with its mark, or Windows-1252, which old catalogues are in."""
-    encodings = ["utf-16"] if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ["utf-8-sig", "cp1252"]
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if not wide and b"\0" in data:
+        raise UserError(
+            f"{file} is not a text file; a spreadsheet's name must end in .xls or .xlsx"
+        )
+    encodings = ["utf-16"] if wide else ["utf-8-sig", "cp1252"]
     for encoding in encodings:
         try:
-            text = data.decode(encoding)
+            return data.decode(encoding)
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            continue
-        if "\0" in text:
-            raise UserError(f"{file} is not a text file; a spreadsheet must end in .xls or .xlsx")
-        return text
     raise UserError(
         f"{file} line {line}: neither UTF-8 nor Windows-1252 text; save the file as UTF-8"
     )
@@ -107,14 +109,16 @@ def _sheet(file: Path, data: bytes) -> list[list[str]]:
 
 def _table(file: Path, header: list[str], rows: list[list[str]]) -> tuple[pd.DataFrame, list[Note]]:
     width = len(header)
+    hint = "a field that holds the separator must be in quotation marks"
+    if width == 1:
+        hint = f"if '{header[0]}' is a whole line: {SEPARATED}"
     where, cells, short = [], [], []
     for number, row in enumerate(rows[1:], start=2):
         if not any(cell.strip() for cell in row):
             continue
         if len(row) > width and any(cell.strip() for cell in row[width:]):
             raise UserError(
-                f"{file} row {number} has {len(row)} fields, the header {width}; "
-                "a field that holds the separator must be in quotation marks"
+                f"{file} row {number} has {len(row)} fields, the header {width}; {hint}"
             )
         if len(row) < width:
             short.append(f"row {number}")

@@ -49,11 +49,15 @@ def read(folder: Path) -> Catalogue:
     """All artworks in the records; UserError names the file and record at fault."""
     rows: list[dict[str, str | None]] = []
     where: list[str] = []
+    unusable: list[str] = []
     several: dict[str, list[str]] = {"style": [], "genre": []}
     for file in files(folder):
         for number, record in enumerate(_records(file), start=1):
             here = f"{file.name} record {number}"
-            row = _row(record, f"{file} record {number}")
+            row = _row(record)
+            if row is None:
+                unusable.append(here)
+                continue
             for kind, cases in several.items():
                 values = _values(record, kind)
                 if len(values) > 1:
@@ -61,8 +65,16 @@ def read(folder: Path) -> Catalogue:
             rows.append(row)
             where.append(here)
     if not rows:
-        raise UserError(f"{folder}: the records ({files(folder)[0].name}, ...) hold no artwork")
+        raise UserError(
+            f"{folder}: none of its .json files ({files(folder)[0].name}, ...) has a record with "
+            "contentId (or id) and artistName, as WikiArt's API gives them"
+        )
     notes = [
+        Note(
+            f"{count(len(unusable), 'record')} left out, without contentId or artistName", unusable
+        )
+    ] * bool(unusable)
+    notes += [
         Note(f"{count(len(cases), 'work')} of several {kind}s, the first counts", cases, label=kind)
         for kind, cases in several.items()
         if cases
@@ -92,15 +104,14 @@ def _records(file: Path) -> list[Any]:
     return content
 
 
-def _row(record: Any, here: str) -> dict[str, str | None]:
+def _row(record: Any) -> dict[str, str | None] | None:
+    """The artwork of a record; None when it is none."""
     if not isinstance(record, dict):
-        raise UserError(f"{here} is no object with fields")
-    identity = record.get("contentId") or record.get("id") or record.get("_id")
+        return None
+    identity = next((record[k] for k in ("contentId", "id", "_id") if record.get(k)), None)
     artist = record.get("artistName")
     if not identity or not artist:
-        raise UserError(
-            f"{here} lacks contentId (or id) or artistName; is it a record of an artwork?"
-        )
+        return None
     slug = record.get("artistUrl") or slug_of_name(str(artist))
     slug = str(slug).strip("/").rpartition("/")[2]
     year = record.get("completitionYear") or "unknown-year"  # so spelt by the API
