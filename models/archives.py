@@ -49,6 +49,8 @@ def extract(
                     raise UserError(f"{archive} is unsafe, not unpacked: '{member.name}' {why}")
                 if member.isreg() and not member.issparse():
                     seen.setdefault(PurePosixPath(member.name).name, member.name)
+            while tar.fileobj and tar.fileobj.read(1 << 20):
+                pass  # to the end of the gzip stream, where its own checksum stands
             wanted = next((name for name in names if name in seen), None)
             if wanted is None:
                 inside = ", ".join(sorted(seen)[:10]) or "no files"

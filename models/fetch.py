@@ -16,7 +16,6 @@ from base.cli import bar
 from base.errors import UserError
 from base.files import readable, require_space, write_text
 
-_AT_ONCE = 1 << 18  # bytes between two writes
 _TRIES = 3  # breaks in a row without a byte of progress before an address is given up
 _MOST_TRIES = 50
 _MOST_BYTES = 2**33  # no weights are that large; an endless answer is cut off
@@ -141,7 +140,7 @@ def _write(answer: httpx.Response, part: Path, start: int, total: int | None, wh
         ) as progress,
     ):
         handle.seek(start)
-        for block in answer.iter_raw(_AT_ONCE):
+        for block in answer.iter_raw():  # as it comes: what waits to fill a block is lost
             if handle.tell() + len(block) > (_MOST_BYTES if total is None else total):
                 raise _Failed("more bytes came than were announced")
             try:

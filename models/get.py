@@ -67,9 +67,9 @@ def get(
             place.weights(_readable(file), BY_HAND)
         if mean is not None:
             place.mean(_readable(mean), BY_HAND)
-        if place.needs(weights_state, given=file, adopt=place.weights):
+        if place.needs(weights_state, place.weights):
             _from_addresses(card, card.caffemodel_url, place.weights, card.weights_path, patience)
-        if place.needs(mean_state, given=mean, adopt=place.mean) and not place.mean_at_hand():
+        if place.needs(mean_state, place.mean) and not place.mean_at_hand():
             _from_addresses(card, card.mean_url, place.mean, card.mean_path, patience)
 
 
@@ -99,12 +99,11 @@ class _Place:
         self.checks = checks
         self.root = root
         self.say = say
+        self.written: set[Path] = set()
 
     def needs(
         self,
         look: Callable[[Card, Path], FileState],
-        *,
-        given: Path | None,
         adopt: Callable[[Path, str], None],
     ) -> bool:
         """Whether a file is missing still; one that was put there by hand is checked now."""
@@ -115,7 +114,7 @@ class _Place:
             raise UserError(f"{found.why}; remove it and call again")
         if found.status != VERIFIED:
             adopt(found.path, BY_HAND)
-        elif given is None:
+        elif found.path not in self.written:
             self.say(f"up to date: {found.why}")
         return False
 
@@ -128,7 +127,7 @@ class _Place:
             if checked is None:
                 checked = self._locked(plain, card.weights_path, plain.name, origin)
             self._copy(plain, card.weights_path)
-        self.say(f"wrote {card.weights_path}: {checked}")
+        self._wrote(card.weights_path, checked)
         if is_archive(source) and not card.mean_path.exists() and self._gives_mean(origin):
             self.mean(source, origin)
 
@@ -144,7 +143,7 @@ class _Place:
                 self.checks.write_mean(plain, image)
             checked = self._locked(plain, card.mean_path, name, origin)
             self._copy(plain, card.mean_path)
-        self.say(f"wrote {card.mean_path}: {checked}")
+        self._wrote(card.mean_path, checked)
 
     def mean_at_hand(self) -> bool:
         """Take the mean from the card's own numbers, or from an init with the same addresses."""
@@ -153,7 +152,7 @@ class _Place:
             image = full_mean(np.array(card.mean_value, np.float32).reshape(3, 1, 1), card.folder)
             self.checks.write_mean(card.mean_path, image)
             checked = self._locked(card.mean_path, card.mean_path, card.mean, "the card")
-            self.say(f"wrote {card.mean_path}: {checked}")
+            self._wrote(card.mean_path, checked)
             return True
         for other in load_cards(self.root):
             same = other.init != card.init and card.mean_url and other.mean_url == card.mean_url
@@ -163,7 +162,7 @@ class _Place:
                 record = next(record for record in seen if record.sha256 == digest)
                 checked = self._locked(other.mean_path, card.mean_path, record.name, record.source)
                 self._copy(other.mean_path, card.mean_path)
-                self.say(f"wrote {card.mean_path}, the same as {other.init}'s: {checked}")
+                self._wrote(card.mean_path, f"{checked}, as {other.init}'s")
                 return True
         return False
 
@@ -219,6 +218,10 @@ class _Place:
         require_space(target.parent, plain.stat().st_size, target.name)
         with whole_file(target) as aside:
             shutil.copyfile(plain, aside)
+
+    def _wrote(self, path: Path, checked: str) -> None:
+        self.written.add(path)
+        self.say(f"wrote {path}: {checked}")
 
     def _gives_mean(self, origin: str) -> bool:
         return origin == BY_HAND or origin in self.card.mean_url

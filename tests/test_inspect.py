@@ -138,6 +138,8 @@ def test_truncated_anywhere(warm: WarmEngine, good: Path, tmp_path: Path) -> Non
     for part in (0.1, 0.3, 0.6, 0.9, 0.999):
         path.write_bytes(whole[: int(len(whole) * part)])
         refuse(warm, path, "truncated", "conv" if part < 0.5 else "layer '")
+    path.write_bytes(whole[: whole.index(b"fc6") + 2])  # within a name
+    refuse(warm, path, "truncated: it ends inside the layer after layer 'conv2'")
     path.write_bytes(whole[: whole.index(b"fc6") - 6])  # between two layers
     refuse(warm, path, "layer 'fc6': missing")
 

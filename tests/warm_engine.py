@@ -78,7 +78,7 @@ def warm_engine(python: Path) -> Iterator[WarmEngine]:
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=dict(os.environ, OPENBLAS_NUM_THREADS="1", PYTHONUTF8="1"),
+        env=dict(os.environ, OPENBLAS_NUM_THREADS="1", PYTHONUTF8="1", GLOG_minloglevel="2"),
     )
     try:
         yield WarmEngine(process)

@@ -105,7 +105,7 @@ def read(path):
             if wire != BYTES:
                 raise Broken
             found, layer = read_layer(data, start, min(end, len(data)), number == NET["layer"])
-            place = "layer '%s'" % layer.name
+            place = "layer '%s'" % layer.name if layer.name else "the layer after " + place
             if end > len(data):
                 raise WorkerError(
                     "%s is truncated: it ends inside %s, %d bytes short"
@@ -146,7 +146,7 @@ def read_layer(data, start, end, is_v2):
         if form == "V1" and number == V1["layer"] and wire == BYTES:
             form, inner = "V0", read_v0(data, first, last)
             name, blobs = inner.name, inner.blobs + blobs
-        elif number == numbers["name"] and wire == BYTES:
+        elif number == numbers["name"] and wire == BYTES and not cut:
             name = text(data, first, last)
         elif number == numbers["blobs"] and wire == BYTES and not cut:
             blobs.append(read_blob(data, first, last))
