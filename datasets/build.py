@@ -26,17 +26,6 @@ from prototxt.caffenet import IMAGE_SIZE
 _SHOWN = 20  # broken images named in an error
 
 
-def images_root(folder: DataFolder) -> Path:
-    """The folder that the lists' paths start from, as lists.json records it. Raises UserError."""
-    try:
-        return Path(json.loads(folder.record.read_text(encoding="utf-8"))["images_root"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{folder.record} does not say where the images are (images_root); make the lists "
-            "again, or name the folder with --images"
-        ) from None
-
-
 def lmdb_record(folder: DataFolder) -> dict[str, Any] | None:
     """What the LMDBs were built from, if they are there, whole, and made from today's lists."""
     try:

@@ -137,7 +137,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
                 int.from_bytes(data[at + 7 : at + 9], "big"),
             )
         if marker == 0xDA:  # the first scan
-            if data.find(b"\xff\xd9", at) < 0:
+            if data.rfind(b"\xff\xd9", at) < 0:
                 break
             return size
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")

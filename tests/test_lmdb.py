@@ -38,7 +38,7 @@ def write_lists(folder: DataFolder, images: Path, lists: dict[str, list[str]]) -
     """Lists, classes and their record; the labels go round."""
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.classes.write_text("".join(f"class {label}\n" for label in range(CLASSES)))
-    folder.record.write_text(json.dumps({"images_root": str(images)}))
+    folder.record.write_text(json.dumps({"images_root": str(images), "sha256": {}}))
     for part, names in lists.items():
         lines = [f"{name} {row % CLASSES}\n" for row, name in enumerate(names)]
         folder.list(part).write_text("".join(lines), encoding="utf-8")
@@ -420,7 +420,7 @@ def test_what_is_missing_is_named(folder: DataFolder, images: Path) -> None:
     assert "no folder" in tool("make_lmdb", "--data", folder.path / "no").stderr
     assert "no image folder" in tool("make_lmdb", "--data", folder.path, "--images", "no").stderr
     folder.record.unlink()
-    assert "images_root" in tool("make_lmdb", "--data", folder.path).stderr
+    assert "no lists in" in tool("make_lmdb", "--data", folder.path).stderr
     folder.list("test").unlink()
     missing = tool("make_lmdb", "--data", folder.path, "--images", images)
     assert f"no list {folder.list('test')}" in missing.stderr

@@ -8,7 +8,7 @@ from typing import Any
 
 from base.cli import run
 from base.errors import UserError
-from datasets.build import build_lmdbs, images_root, lmdb_record
+from datasets.build import build_lmdbs, lmdb_record
 from datasets.folders import PARTS, DataFolder
 from datasets.parallel import default_workers
 
@@ -34,12 +34,19 @@ def main() -> None:
     if record:
         print(f"up to date: {_summary(folder, record)}")
         return
-    root = args.images or images_root(folder)
+    root = args.images or _images_root(folder)
     record = build_lmdbs(folder, root, workers=args.workers, skip_broken=args.skip_broken)
     print(f"built {_summary(folder, record)}")
     if warned := record["decoder_warnings"]:
         path, warning = next(iter(warned.items()))
         print(f"{len(warned):,} images were read with a warning, as in {path}: {warning}")
+
+
+def _images_root(folder: DataFolder) -> Path:
+    # Imported here, because pandas comes with it: each decoding process would import that too.
+    from datasets.lists import images_root
+
+    return images_root(folder)
 
 
 def _summary(folder: DataFolder, record: dict[str, Any]) -> str:

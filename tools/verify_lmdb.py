@@ -7,8 +7,8 @@ from pathlib import Path
 
 from base.cli import run
 from base.errors import UserError
-from datasets.build import images_root
 from datasets.folders import DataFolder
+from datasets.lists import images_root
 from datasets.verify import verify_lmdbs
 
 
