@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
+from base.alone import alone
 from base.cli import bar, run
 from base.errors import UserError
 from base.files import readable, require_space
@@ -74,8 +72,7 @@ def main() -> None:
         start=find_start(arguments.init, arguments.task, DataFolder(arguments.data)),
         device=pick_device(arguments),
     )
-    with _alone(job.folder):
-        train(job, keep_all=arguments.keep == "all", force=arguments.force)
+    train(job, keep_all=arguments.keep == "all", force=arguments.force)
 
 
 def train(job: Job, *, keep_all: bool = False, force: bool = False) -> None:
@@ -84,22 +81,30 @@ def train(job: Job, *, keep_all: bool = False, force: bool = False) -> None:
     A run made from other files than today's (an edited prototxt, say) is moved aside, not lost.
     Raises UserError, and Interrupted after Ctrl-C (a snapshot has been taken then).
     """
-    inputs = fingerprint(job.prototxts, job.data, job.start.mean, job.start.weights)
-    record = _reusable_record(job.folder, inputs, force)
-    if record and record["state"] == records.TRAINED and job.folder.final.exists():
-        print(f"{job.folder.path}: trained already, up to date")
-        return
-    require_space(job.folder.path, _ROOM, "weights and snapshots of this run")
-    Training(job, inputs, record, keep_all).go()
+    lock = job.folder.path.with_name(f".{job.name}.lock")
+    with alone(lock, f"a training of {job.folder.path}", wait=False) as held:
+        inputs = fingerprint(job.prototxts, job.data, job.start.mean, job.start.weights)
+        record = _reusable_record(job.folder, inputs, force)
+        if record and record["state"] == records.TRAINED and job.folder.final.exists():
+            print(f"{job.folder.path}: trained already, up to date")
+            return
+        require_space(job.folder.path, _ROOM, "weights and snapshots of this run")
+        Training(job, inputs, record, keep_all, held).go()
 
 
 class Training:
     """One call's worth of training: from the start or a snapshot, to the end or an interruption."""
 
     def __init__(
-        self, job: Job, inputs: dict[str, str], record: records.Record | None, keep_all: bool
+        self,
+        job: Job,
+        inputs: dict[str, str],
+        record: records.Record | None,
+        keep_all: bool,
+        lock: int,
     ) -> None:
         self.job = job
+        self.lock = lock
         self.folder = job.folder
         self.keep_all = keep_all
         solver = job.prototxts / "solver.prototxt"
@@ -128,7 +133,11 @@ class Training:
         self._sit_down()
         try:
             done = self.job.device.engine.call(
-                "train", self._request(), log=self.folder.log, on_event=self._on_event
+                "train",
+                self._request(),
+                log=self.folder.log,
+                on_event=self._on_event,
+                keep_open=[self.lock],
             )
         except Interrupted:
             self._save(records.INTERRUPTED, reason="interrupted")
@@ -326,20 +335,6 @@ def _reusable_record(
 def _records(lmdb_folder: Path) -> int:
     with lmdb.open(str(lmdb_folder), readonly=True, lock=False) as database:
         return int(database.stat()["entries"])
-
-
-@contextmanager
-def _alone(folder: RunFolder) -> Iterator[None]:
-    """Hold the run's lock, so that no two trainings write into one folder."""
-    folder.path.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.path.parent / f".{folder.path.name}.lock").open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{folder.path} is being trained by another process; wait for it, or name RUN="
-            ) from None
-        yield
 
 
 def _flags() -> argparse.ArgumentParser:
