@@ -29,6 +29,7 @@ from models.store import MISSING, VERIFIED, FileState, lock_key, mean_state, wei
 
 CACHE = ".cache"  # beside the cards: downloads that are not complete yet
 BY_HAND = "by hand"
+_UNPACKED = "unpacked."  # folders in the cache, each for as long as a file is looked at
 
 Say = Callable[[str], None]
 
@@ -176,7 +177,7 @@ class _Place:
         """
         called = PurePosixPath(unquote(urlsplit(origin).path)).name
         called, where = (source.name, str(source)) if origin == BY_HAND else (called, called)
-        with tempfile.TemporaryDirectory(dir=self.root / CACHE) as folder:
+        with tempfile.TemporaryDirectory(prefix=_UNPACKED, dir=self.root / CACHE) as folder:
             try:
                 if is_archive(source):
                     plain = extract(source, members, Path(folder))
@@ -243,4 +244,9 @@ def _alone(root: Path) -> Iterator[None]:
         except BlockingIOError:
             print("another get_weights is at work: waiting for it", file=sys.stderr)
             fcntl.flock(handle, fcntl.LOCK_EX)
+        # What killed processes left behind; half downloads stay, they are gone on with.
+        for folder in cache.glob(f"{_UNPACKED}*"):
+            shutil.rmtree(folder)
+        for half in root.glob("*/.*.part"):
+            half.unlink()
         yield

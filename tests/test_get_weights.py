@@ -588,6 +588,19 @@ def test_dropped_into_the_folder(zoo: Zoo, model: bytes, mean: bytes) -> None:
         zoo.get(card)
 
 
+def test_leftovers_of_killed_calls_are_removed(zoo: Zoo, model: bytes, tmp_path: Path) -> None:
+    card = zoo.card(mean_value=["104", "117", "123"], sha1=sha1(model))
+    unpacked = zoo.root / ".cache" / "unpacked.x"
+    unpacked.mkdir(parents=True)
+    (unpacked / "large").write_bytes(b"half")
+    half = card.folder / ".small.caffemodel.123.part"
+    half.write_bytes(b"half")
+    card.weights_path.write_bytes(model)
+    zoo.get(card)
+    assert zoo.cached() == []
+    assert not half.exists()
+
+
 def test_a_broken_lock_is_named(zoo: Zoo, model: bytes, tmp_path: Path) -> None:
     card = zoo.card(mean_value=["104", "117", "123"])
     card.weights_path.write_bytes(model)
