@@ -6,9 +6,7 @@ its checksum (published, else the lock's), and for weights the comparison with C
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
+from base.alone import alone
 from base.errors import UserError
 from base.files import require_space, sha256, whole_file
 from models.archives import extract, is_archive
@@ -62,7 +61,8 @@ def get(
     Raises UserError in one line. Nothing half is ever left in place, but what was downloaded of a
     file stays in models/.cache and is gone on with by the next call.
     """
-    with _alone(root):
+    with alone(root / CACHE / "lock", "get_weights"):
+        _clear_leftovers(root)
         place = _Place(card, checks, root, say)
         if file is not None:
             place.weights(_readable(file), BY_HAND)
@@ -234,19 +234,9 @@ def _readable(path: Path) -> Path:
     return path
 
 
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    cache = root / CACHE
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("another get_weights is at work: waiting for it", file=sys.stderr)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        # What killed processes left behind; half downloads stay, they are gone on with.
-        for folder in cache.glob(f"{_UNPACKED}*"):
-            shutil.rmtree(folder)
-        for half in root.glob("*/.*.part"):
-            half.unlink()
-        yield
+def _clear_leftovers(root: Path) -> None:
+    """Remove what killed processes left; half downloads stay, they are gone on with."""
+    for folder in (root / CACHE).glob(f"{_UNPACKED}*"):
+        shutil.rmtree(folder)
+    for half in root.glob("*/.*.part"):
+        half.unlink()
