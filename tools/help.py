@@ -46,9 +46,7 @@ def main() -> None:
     print("make wikiart_genre INIT=sentiment            one experiment of the paper\n")
     _section("targets", dict(_TARGET.findall(text)))
     _section("tasks: make TASK", _tasks())
-    inits = {"scratch": "CaffeNet's own random fillers"}
-    inits |= {path.parent.name: "" for path in sorted((_ROOT / "models").glob("*/readme.md"))}
-    _section("inits: make wga_genre INIT=hybrid", inits)
+    _section("inits: make wga_genre INIT=hybrid", _inits())
     _section(
         "scenarios: make wga_genre SCENARIO=skip_first",
         {name: f"frozen: {', '.join(frozen) or 'none'}" for name, frozen in SCENARIOS.items()},
@@ -64,6 +62,14 @@ def main() -> None:
         "other variables",
         {f"{name}={example}": words for name, (words, example) in _VARIABLES.items()},
     )
+
+
+def _inits() -> dict[str, str]:
+    inits = {"scratch": "CaffeNet's own random fillers"}
+    for card in sorted((_ROOT / "models").glob("*/readme.md")):
+        trained = re.search(r"^source_task: *(.+)$", card.read_text(encoding="utf-8"), re.MULTILINE)
+        inits[card.parent.name] = trained[1] if trained else ""
+    return inits
 
 
 def _tasks() -> dict[str, str]:
