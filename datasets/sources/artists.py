@@ -60,8 +60,6 @@ def join_nationality(catalogue: Catalogue, folder: Path) -> Catalogue:
         f"of {count(len(sizes), 'artist')} {found:,} are in {file.name}, {len(joined):,} with a "
         f"nationality ({images:,} of {count(len(table), 'image')})"
     )
-    if lost:
-        text += "; the others"
     nationality = table["artist"].map(joined).astype("string")
     return replace(
         catalogue,
