@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import multiprocessing
 import os
 import signal
 import tempfile
-import threading
-from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext
 from multiprocessing.synchronize import Lock
 from typing import NamedTuple
 
@@ -20,12 +19,11 @@ import cv2
 from base.errors import UserError
 from datasets.decode import BrokenImageError, decode, pixels_of, planes, read_bytes, squash
 
-_CHUNK = 4  # images a task: fewer messages between processes
-_AHEAD = 3  # tasks a worker that are under way or waiting for the writer
+_CHUNK = 4  # images a message
+_QUEUED = 2  # chunks a decoder knows of: the one in hand and the next
+_AHEAD = 4  # chunks a decoder, handed out before the oldest is back: one slow image stops nobody
+_PIPE = 1 << 20  # bytes; room for a whole chunk, so that a decoder need not wait for the writer
 _BIG = 20_000_000  # pixels; of larger images one is decoded at a time, to bound the memory
-
-_big_lock: Lock | None = None
-_stderr: int = -1
 
 
 class Decoded(NamedTuple):
@@ -44,65 +42,108 @@ def default_workers() -> int:
 def decode_all(paths: Sequence[str], workers: int) -> Generator[Decoded, None, None]:
     """Decode and squash the files, in the order of `paths`, in `workers` processes.
 
-    At most workers x 12 pictures of 197 kB wait at any time, however many paths there are. Raises
+    At most workers x 16 pictures of 197 kB wait at any time, however many paths there are. Raises
     UserError if a process dies (out of memory, say).
     """
+
+    def chunk(number: int) -> Sequence[str]:
+        return paths[number * _CHUNK : (number + 1) * _CHUNK]
+
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(context.Lock(),)
-    )
-    waiting: deque[tuple[int, Future[list[Decoded]]]] = deque()
-    starts = iter(range(0, len(paths), _CHUNK))
-    start = 0
+    count = -(-len(paths) // _CHUNK)
+    handed = given = 0  # chunks: handed out to decoders; given back to the caller
+    back: dict[int, list[Decoded]] = {}
+    big = context.Lock()
+    pool = [_Decoder(context, big) for _ in range(min(workers, count))]
     try:
-        while True:
-            while len(waiting) < workers * _AHEAD and (following := next(starts, None)) is not None:
-                chunk = list(paths[following : following + _CHUNK])
-                waiting.append((following, pool.submit(_decode_chunk, chunk)))
-            if not waiting:
-                break
-            start, future = waiting.popleft()
-            yield from future.result()
-    except BrokenProcessPool:
-        last = min(start + (len(waiting) + 2) * _CHUNK, len(paths)) - 1
-        raise UserError(
-            "a decoding process was killed, perhaps because memory ran out, at an image from "
-            f"{paths[start]} to {paths[last]} of the list; try --workers 1"
-        ) from None
+        while given < count:
+            for decoder in sorted(pool, key=lambda one: len(one.queue)):
+                while (
+                    handed < min(count, given + _AHEAD * len(pool)) and len(decoder.queue) < _QUEUED
+                ):
+                    decoder.hand(handed, chunk(handed))
+                    handed += 1
+            for ready in wait([decoder.results for decoder in pool if decoder.queue]):
+                decoder = next(one for one in pool if one.results is ready)
+                number = decoder.queue[0]
+                back[number] = decoder.take(chunk(number))
+            while given in back:
+                yield from back.pop(given)
+                given += 1
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for decoder in pool:
+            decoder.end()
 
 
-def _start_worker(big_lock: Lock) -> None:
-    global _big_lock, _stderr
-    _big_lock = big_lock
+class _Decoder:
+    """A decoding process and its two pipes.
+
+    Each has pipes of its own, whose other ends nobody else holds: so the death of either side is
+    seen by the other at once, even in the middle of a message. (A queue shared by all, as in
+    concurrent.futures, hangs then.)
+    """
+
+    def __init__(self, context: SpawnContext, big: Lock) -> None:
+        self.queue: list[int] = []  # numbers of the chunks handed to it
+        tasks, self._tasks = context.Pipe(duplex=False)
+        self.results, results = context.Pipe(duplex=False)
+        with contextlib.suppress(OSError):  # a smaller pipe is only slower
+            fcntl.fcntl(results.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
+        self._process = context.Process(target=_work, args=(tasks, results, big), daemon=True)
+        self._process.start()
+        tasks.close()
+        results.close()
+
+    def hand(self, number: int, chunk: Sequence[str]) -> None:
+        """Queue a chunk."""
+        self.queue.append(number)
+        with contextlib.suppress(BrokenPipeError):  # it died; `take` finds that out
+            self._tasks.send(list(chunk))
+
+    def take(self, chunk: Sequence[str]) -> list[Decoded]:
+        """The result of the oldest chunk in the queue, which is `chunk`."""
+        try:
+            images = self.results.recv()
+        except (EOFError, OSError):
+            raise UserError(
+                "a decoding process was killed, perhaps because memory ran out, at one of "
+                f"{', '.join(chunk)}; try --workers 1"
+            ) from None
+        if isinstance(images, Exception):
+            raise images
+        self.queue.pop(0)
+        return list(images)
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        self._process.terminate()
+        self._process.join()
+        self._tasks.close()
+        self.results.close()
+
+
+def _work(tasks: Connection, results: Connection, big: Lock) -> None:
+    """What a decoding process does until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
     cv2.setNumThreads(1)  # the processes already use all cores
     # What the decoders write to stderr names no file and would tear the progress bar: catch it.
     with tempfile.TemporaryFile() as caught:
         os.dup2(caught.fileno(), 2)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        # A parent that was killed cannot end us, and the queue's other end never closes.
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            chunk: list[str] = tasks.recv()
+            try:
+                images = [_decode(path, big) for path in chunk]
+            except Exception as error:
+                results.send(error)
+            else:
+                results.send(images)
 
 
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
-
-
-def _decode_chunk(paths: list[str]) -> list[Decoded]:
-    return [_decode_one(path) for path in paths]
-
-
-def _decode_one(path: str) -> Decoded:
+def _decode(path: str, big: Lock) -> Decoded:
     try:
         data = read_bytes(path)
-        if _big_lock is not None and pixels_of(data) > _BIG:
-            with _big_lock:
-                picture = squash(decode(data))
-        else:
+        with big if pixels_of(data) > _BIG else contextlib.nullcontext():
             picture = squash(decode(data))
     except BrokenImageError as error:
         _complaints()
