@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, f1_score, top_k_accuracy_score
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,9 @@ def score(probabilities: np.ndarray, labels: np.ndarray, classes: list[str]) -> 
 
     Raises ValueError when a probability is not finite or the shapes do not fit.
     """
+    # Here, because it takes 2 s to import and most calls of `make` find nothing new to score.
+    from sklearn.metrics import confusion_matrix, f1_score
+
     if probabilities.shape != (len(labels), len(classes)):
         raise ValueError(
             f"{probabilities.shape} probabilities for {len(labels)} images, {len(classes)} classes"
@@ -67,4 +69,6 @@ def _top_k(probabilities: np.ndarray, labels: np.ndarray, k: int) -> float:
     classes = probabilities.shape[1]
     if classes <= k:
         return 1.0
+    from sklearn.metrics import top_k_accuracy_score
+
     return float(top_k_accuracy_score(labels, probabilities, k=k, labels=np.arange(classes)))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from base.files import whole_file
 from tools.curve import Point
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _TRAIN, _VAL = "#0072b2", "#d55e00"  # told apart by colour-blind readers too (Okabe and Ito)
 _NUMBERED = 15  # up to so many classes the cells of a confusion matrix carry their numbers
@@ -18,7 +21,7 @@ def draw_curve(points: list[Point], path: Path, title: str) -> None:
     """Draw training loss, validation loss and validation accuracy over the epochs, as PNG."""
     trained = [point for point in points if point.train_loss is not None]
     validated = [point for point in points if point.val_accuracy is not None]
-    figure = Figure(figsize=(7, 6), layout="constrained")
+    figure = _figure((7, 6))
     above, below = figure.subplots(2, 1, sharex=True)
     above.plot([p.epoch for p in trained], [p.train_loss for p in trained], color=_TRAIN)
     above.plot([p.epoch for p in validated], [p.val_loss for p in validated], color=_VAL)
@@ -42,7 +45,7 @@ def draw_confusion(matrix: np.ndarray, classes: list[str], path: Path, title: st
     """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = max(5.0, min(0.35 * len(classes) + 3, 30.0))
-    figure = Figure(figsize=(side, side), layout="constrained")
+    figure = _figure((side, side))
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     font = 9 if len(classes) <= 30 else 5
@@ -57,6 +60,13 @@ def draw_confusion(matrix: np.ndarray, classes: list[str], path: Path, title: st
             axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour)
     figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
     _save(figure, path)
+
+
+def _figure(size: tuple[float, float]) -> Figure:
+    """An empty figure of a size in inches."""
+    from matplotlib.figure import Figure  # here: it takes a second, and few calls of make draw
+
+    return Figure(figsize=size, layout="constrained")
 
 
 def _save(figure: Figure, path: Path) -> None:
