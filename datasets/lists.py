@@ -19,6 +19,7 @@ from datasets.select import Selection
 from datasets.split import by_image, by_work
 from datasets.tasks import Task
 
+_AGAIN = "make the lists again with: python -m tools.make_lists"
 _PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -77,16 +78,16 @@ def read_record(folder: DataFolder) -> dict[str, Any]:
     """
     if not folder.record.exists():
         raise UserError(f"no lists in {folder.path}; make them with: python -m tools.make_lists")
-    record: dict[str, Any] = json.loads(
-        folder.record.read_bytes().decode("utf-8", "surrogateescape")
-    )
-    for name, known in record["sha256"].items():
+    try:
+        text = folder.record.read_bytes().decode("utf-8", "surrogateescape")
+        record: dict[str, Any] = json.loads(text)
+        hashes = dict(record["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder.record} is damaged; {_AGAIN}") from error
+    for name, known in hashes.items():
         path = folder.path / name
         if not path.exists() or sha256(path) != known:
-            raise UserError(
-                f"{path} is not the list that {folder.record} describes; "
-                "make the lists again with: python -m tools.make_lists"
-            )
+            raise UserError(f"{path} is not the list that {folder.record} describes; {_AGAIN}")
     return record
 
 
@@ -101,7 +102,7 @@ def _write(folder: DataFolder, texts: dict[Path, str], record: dict[str, Any]) -
         read_record(folder)
         if folder.record.read_bytes() == _bytes(sealed):
             return False
-    except (UserError, ValueError, KeyError):
+    except UserError:
         pass  # nothing there, or nothing whole: written anew
     folder.record.unlink(missing_ok=True)
     for path, text in texts.items():

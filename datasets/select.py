@@ -51,6 +51,14 @@ def select(catalogue: Catalogue, task: Task) -> Selection:
             rows = rows[mask]
 
     keep(rows["image"].notna(), "no image named")
+    odd = rows["image"].str.contains("[\n\r\0]", regex=True)
+    if odd.any():
+        named = [f"{image!r} ({where})" for where, image in rows["image"][odd].items()]
+        text = (
+            f"{count(len(named), 'image')} left out: a list has no room for a line break in a path"
+        )
+        notes.append(Note(text, named))
+        keep(~odd, "line break in the path")
     if task.forms:
         _require_forms(rows["form"], task)
         keep(_in(rows["form"], task.forms), f"form is not {' or '.join(task.forms)}")
@@ -72,6 +80,11 @@ def select(catalogue: Catalogue, task: Task) -> Selection:
         notes.append(note)
     sizes = rows["label"].value_counts()
     classes = sorted(str(name) for name in sizes.index if sizes[name] >= task.minimum)
+    for name in classes:
+        if not name.isprintable():
+            raise UserError(
+                f"task {task.name}: class {name!r} has letters that cannot be written; rename it"
+            )
     if len(classes) < 2:
         largest = ", ".join(f"{name} {sizes[name]:,}" for name in sizes.index[:5])
         raise UserError(

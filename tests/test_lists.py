@@ -143,6 +143,18 @@ def test_a_list_changed_afterwards_is_noticed_and_made_again(place: Path) -> Non
     assert folder.list("val").read_bytes() == whole
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"sha256": 3}'])
+def test_a_damaged_record_is_noticed_and_made_again(place: Path, text: str) -> None:
+    make(place)
+    folder = DataFolder(place / "data")
+    whole = folder.record.read_bytes()
+    folder.record.write_text(text)
+    with pytest.raises(UserError, match="is damaged; make the lists again"):
+        read_record(folder)
+    make(place)
+    assert folder.record.read_bytes() == whole
+
+
 def test_a_missing_image_is_a_counted_warning(place: Path) -> None:
     (place / "raw" / "met" / "images" / "3.jpg").unlink()
     done = make(place)

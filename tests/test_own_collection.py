@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from base.errors import UserError
 from datasets.catalogue import missing, read_catalogue
 from datasets.folders import PARTS, DataFolder
+from datasets.lists import read_record
 from datasets.select import select, with_images
 from datasets.tasks import Task, get_task
 
@@ -49,16 +51,7 @@ def test_folders_are_classes(tmp_path: Path, images: Path) -> None:
 
 
 def test_folders_to_lists_with_spaces_and_letters(tmp_path: Path, images: Path) -> None:
-    file = tmp_path / "tasks.toml"
-    file.write_text(
-        f'[mine]\nsource = "folder"\ncollection = "{images.parent}"\n'
-        'label = "class"\nat_least = 3\n',
-        encoding="utf-8",
-    )
-    command = [sys.executable, "-m", "tools.make_lists", "--task", "mine", "--tasks", str(file)]
-    done = subprocess.run(
-        [*command, "--data-folder", str(tmp_path / "data")], capture_output=True, text=True
-    )
+    done = run_lists(tmp_path, images)
     assert done.returncode == 0, done.stderr
     folder = DataFolder(tmp_path / "data")
     assert folder.classes.read_text(encoding="utf-8") == f"{NAMES[0]}\n{NAMES[1]}\n"
@@ -72,6 +65,40 @@ def test_folders_to_lists_with_spaces_and_letters(tmp_path: Path, images: Path) 
         for label, name in enumerate(NAMES)
         for number in range(10)
     )
+
+
+def run_lists(tmp_path: Path, images: Path) -> subprocess.CompletedProcess[str]:
+    file = tmp_path / "tasks.toml"
+    file.write_text(
+        f'[mine]\nsource = "folder"\ncollection = "{images.parent}"\n'
+        'label = "class"\nat_least = 3\n',
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "tools.make_lists", "--task", "mine", "--tasks", str(file)]
+    return subprocess.run(
+        [*command, "--data-folder", str(tmp_path / "data")], capture_output=True, text=True
+    )
+
+
+def test_names_that_no_text_can_hold(tmp_path: Path, images: Path) -> None:
+    latin = os.fsencode(images / NAMES[0]) + b"/\xe9t\xe9.jpg"  # Latin-1, no UTF-8
+    Path(os.fsdecode(latin)).touch()
+    (images / NAMES[0] / "two\nlines.jpg").touch()
+    done = run_lists(tmp_path, images)
+    assert done.returncode == 0, done.stderr
+    assert "warning: 1 image left out: a list has no room for a line break" in done.stderr
+    folder = DataFolder(tmp_path / "data")
+    lists = b"".join(folder.list(part).read_bytes() for part in PARTS)
+    assert f"{NAMES[0]}/".encode() + b"\xe9t\xe9.jpg 0\n" in lists
+    assert lists.count(b"\n") == 21
+    assert read_record(folder)["left_out"] == {"line break in the path": 1}
+
+
+def test_a_class_whose_name_cannot_be_written(tmp_path: Path, images: Path) -> None:
+    (images / NAMES[0]).rename(os.fsdecode(os.fsencode(images) + b"/r\xf6d"))
+    done = run_lists(tmp_path, images)
+    assert done.returncode == 2
+    assert "cannot be written; rename it" in done.stderr
 
 
 def test_csv_with_label_columns(tmp_path: Path, images: Path) -> None:

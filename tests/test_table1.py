@@ -26,7 +26,7 @@ def raw(tmp_path: Path) -> Path:
             rows.append(f"A, B;T;-;-;{page};painting;portrait;Dutch;{timeframe}")
     (tmp_path / "wga").mkdir()
     (tmp_path / "wga" / "catalog.csv").write_text("\n".join(rows), encoding="cp1252")
-    prints = [f"{a}-{i}.jpg,Künstler Nr. {a}" for a in range(210) for i in range(96 + a)]
+    prints = [f"{a}-{i}.jpg,Künstler Nr. {a}" for a in range(210) for i in range(96 + a % 10)]
     (tmp_path / "ticc").mkdir()
     (tmp_path / "ticc" / "catalog.csv").write_text("\n".join(["image,artist", *prints]))
     return tmp_path
@@ -75,7 +75,7 @@ def test_210_classes_stay_readable(raw: Path) -> None:
     done = make("class_distribution", raw, "--task", "ticc_artist")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(raw / "report" / "classes_ticc_artist.csv")
-    assert table["images"].tolist() == sorted(range(96, 306), reverse=True)
+    assert table["images"].tolist() == sorted([*range(96, 106)] * 21, reverse=True)
     picture = cv2.imread(str(raw / "report" / "classes_ticc_artist.png"))
     assert picture is not None
     height, width, _ = picture.shape
