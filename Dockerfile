@@ -2,7 +2,7 @@
 # newer Python for this project's code.
 #
 #   docker build -t fine-art-caffe .
-#   docker run -it -v "$PWD/shared:/shared" fine-art-caffe make demo
+#   docker run -it -v "$PWD/experiments/runs:/fine-art-caffe/experiments/runs" fine-art-caffe make demo
 #
 # Once the suite has left Debian's mirrors, name an archive of it:
 #   docker build --build-arg DEBIAN_MIRROR=http://... -t fine-art-caffe .
@@ -37,4 +37,5 @@ RUN /usr/bin/python3 -c "import caffe; assert 'openblas' in open('/proc/self/map
 
 WORKDIR /fine-art-caffe
 COPY . .
+RUN make venv
 CMD ["make"]

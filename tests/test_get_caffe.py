@@ -21,6 +21,7 @@ import pytest
 from base.errors import UserError
 from engines.client import Engine
 from engines.install import apt, build, debs, kernel_trial, kernels
+from engines.install.alone import alone
 from engines.install.kernels import Trial
 from engines.install.launchers import PROGRAMS
 from engines.install.lock import Package, read_lock
@@ -325,6 +326,24 @@ def test_a_second_call_finds_it_up_to_date(installed: Path) -> None:
     assert done.stdout == f"{installed}: up to date\n"
 
 
+def test_what_a_killed_installation_left_goes_even_then(installed: Path) -> None:
+    left = installed.parent / f".{installed.name}.killed.part"
+    (left / "root").mkdir(parents=True)
+    assert run_tool("--into", installed).returncode == 0
+    assert not left.exists()
+
+
+def test_one_installation_waits_for_another(installed: Path) -> None:
+    with alone(installed.parent, "test"):
+        waiting = subprocess.Popen(
+            [*TOOL, "--into", str(installed)], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+        )
+        assert waiting.stdout
+        assert waiting.stdout.readline() == "waiting for another installation of Caffe to end\n"
+        assert waiting.poll() is None
+    assert waiting.communicate(timeout=30)[0] == f"{installed}: up to date\n"
+
+
 def test_caffe_computes_with_its_own_openblas(installed: Path) -> None:
     about = Engine(installed / "bin" / "python").call("about", {})
     assert about["caffe"] == "1.0.0"
@@ -450,6 +469,7 @@ def test_a_folder_of_someone_elses_is_left_alone(tmp_path: Path) -> None:
         "it is left alone\n"
     )
     assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert "is left alone" in run_tool("--into", tmp_path / "mine.txt").stderr
 
 
 def test_a_machine_of_another_make_is_sent_to_caffe_python(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -48,13 +49,16 @@ def install(
     _check_machine()
     packages = read_lock()
     into = into.resolve()  # a link to a larger disk, say, stays a link
-    if into.exists() and not (into / _LOCK).exists() and any(into.iterdir()):
+    if into.exists() and not (into / _LOCK).exists() and not _is_empty_folder(into):
         raise UserError(f"{into} is not a Caffe that was installed here: it is left alone")
     try:
         into.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {into.parent}: {error.strerror}") from error
     with alone(into.parent, "installation of Caffe"):
+        # What a killed whole_folder left, 400 MB, goes even if nothing is to be done.
+        for leftover in into.parent.glob(f".{into.name}.*.part"):
+            shutil.rmtree(leftover, ignore_errors=True)
         if not force and is_intact(into):
             words = [f"{into}: up to date"]
             if known_kernel(into) is None and os.access(into, os.W_OK):
@@ -96,6 +100,10 @@ def is_intact(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _check_machine() -> None:

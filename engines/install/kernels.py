@@ -60,7 +60,8 @@ def processor(cpuinfo: str | None = None) -> str:
 def known_kernel(folder: Path) -> str | None:
     """The kernel that was chosen for this processor, OWN, or None if it was never measured."""
     here = processor()
-    for line in (folder / TABLE).read_text(encoding="utf-8").splitlines():
+    table = folder / TABLE
+    for line in table.read_text(encoding="utf-8").splitlines() if table.exists() else []:
         known, _, kernel = line.partition("\t")
         if known == here:
             return kernel
