@@ -1,0 +1,382 @@
+"""All run records, read fast, and only those that can be believed.
+
+A record that is broken, half-written or foreign, or that contradicts itself, its folder or its
+results, is named with the reason and left out. Nothing of it gets into a table.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from base.errors import UserError
+from base.files import sha256
+from datasets.folders import SPLITS
+from experiments.grids import PlannedRun
+from models.cards import init_names
+from prototxt.caffenet import COPIED_LAYERS, SCENARIOS
+from prototxt.keep import RECORD
+from prototxt.settings import Settings
+from tools import record as states
+from tools.inits import SCRATCH
+from tools.runs import RUNS, RunFolder, prototxt_folder, run_name
+
+_STATES = (states.TRAINING, states.INTERRUPTED, states.FAILED, states.TRAINED)
+_MOVED_ASIDE = re.compile(r".*\.old-\d+")  # by tools.train, when a run's inputs changed
+_DATA_SUFFIX = re.compile(rf"(?:-(?P<split>{'|'.join(SPLITS)}))?(?:-seed(?P<seed>\d+))?")
+_SHARES = ("top1", "top5", "macro_f1", "weighted_f1")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run whose record can be believed."""
+
+    folder: RunFolder
+    state: str
+    plan: PlannedRun  # what it is: task, init, scenario, settings, split
+    record: dict[str, Any]
+    results: dict[str, Any] | None  # None: not tested
+
+    @property
+    def task(self) -> str:
+        """The task it learnt."""
+        return self.plan.task
+
+    @property
+    def name(self) -> str:
+        """Its name: the folder's."""
+        return self.folder.path.name
+
+    @property
+    def images(self) -> int:
+        """Test images; only for a tested run."""
+        return int(self._results["images"])
+
+    @property
+    def right(self) -> int:
+        """Test images classified rightly; only for a tested run."""
+        return round(self._results["top1"] * self.images)
+
+    @property
+    def accuracy(self) -> float:
+        """Test accuracy, top-1; only for a tested run."""
+        return float(self._results["top1"])
+
+    @property
+    def best_validation(self) -> float | None:
+        """Its best accuracy on the validation images, if there were any."""
+        best = self.record.get("best")
+        return float(best["val_accuracy"]) if best else None
+
+    @property
+    def experiment(self) -> tuple[object, ...]:
+        """What tells apart two experiments: all but the name and where it was computed."""
+        plan = self.plan
+        settings = replace(plan.settings, device_batch=0)
+        return (plan.task, plan.init, plan.scenario, settings, plan.split, plan.split_seed)
+
+    @property
+    def make_line(self) -> str:
+        """The make line that makes this run again."""
+        line = self.plan.make_line
+        return line if self.name == self.plan.name else f"{line} RUN={self.name}"
+
+    @property
+    def _results(self) -> dict[str, Any]:
+        if self.results is None:
+            raise ValueError(f"{self.folder.path} is not tested")
+        return self.results
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A record that is left out, and why."""
+
+    path: Path
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: left out: {self.why}"
+
+
+@dataclass(frozen=True)
+class Records:
+    """What lies in experiments/runs/."""
+
+    runs: tuple[Run, ...]  # in the order of task and name
+    faults: tuple[Fault, ...]
+
+    @cached_property
+    def tested(self) -> tuple[Run, ...]:
+        """The runs with test results."""
+        return tuple(run for run in self.runs if run.results is not None)
+
+    def find(self, task: str, name: str) -> Run | None:
+        """The run of this task and name."""
+        return next((run for run in self.runs if (run.task, run.name) == (task, name)), None)
+
+
+class _Unbelievable(Exception):
+    """Says why a record is left out."""
+
+
+def read_all(root: Path = RUNS) -> Records:
+    """Every run under `root`, which holds <task>/<run>/ folders, and every fault that was met."""
+    runs, faults = [], []
+    for path in _folders(root):
+        folder = RunFolder(path)
+        try:
+            run = _read(folder)
+        except _Unbelievable as why:
+            faults.append(Fault(folder.record, str(why)))
+            continue
+        try:
+            run = replace(run, results=_read_results(run))
+        except _Unbelievable as why:
+            faults.append(Fault(folder.results, str(why)))
+        runs.append(run)
+    kept, twins = _without_twins(runs)
+    return Records(tuple(kept), (*faults, *twins))
+
+
+def edited_prototxts(run: Run) -> list[str]:
+    """The prototxts of a run that are not what was generated: somebody edited them by hand.
+
+    Only told where the prototxts are still there that it was made from.
+    """
+    try:
+        made = json.loads((prototxt_folder(run.task, run.name) / RECORD).read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [
+        path.name
+        for path in (run.folder.train_val, run.folder.solver)
+        if path.is_file() and sha256(path) not in made.get(path.name, [])
+    ]
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """The folders of runs, without those moved aside and those where nothing has begun."""
+    for task in sorted(_visible_folders(root)):
+        for path in sorted(_visible_folders(task)):
+            if not _MOVED_ASIDE.fullmatch(path.name) and any(
+                (path / name).exists() for name in ("run.json", "results.json", "curve.csv")
+            ):
+                yield path
+
+
+def _visible_folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return []
+    return [each for each in path.iterdir() if not each.name.startswith(".") and each.is_dir()]
+
+
+def _read(folder: RunFolder) -> Run:
+    record = _json(folder.record, "its run.json")
+    for key, kind in (
+        ("state", str),
+        ("task", str),
+        ("run", str),
+        ("init", str),
+        ("scenario", str),
+        ("settings", dict),
+        ("data", str),
+        ("inputs", dict),
+    ):
+        if not isinstance(record.get(key), kind):
+            raise _Unbelievable(f"not a run's record: no {key}")
+    if record["state"] not in _STATES:
+        raise _Unbelievable(f"not a run's record: its state is {record['state']!r}")
+    if record["scenario"] not in SCENARIOS:
+        raise _Unbelievable(f"unknown scenario {record['scenario']!r}")
+    split, split_seed = _split(record)
+    plan = PlannedRun(
+        task=record["task"],
+        init=record["init"],
+        scenario=record["scenario"],
+        settings=_settings(record["settings"]),
+        split=split,
+        split_seed=split_seed,
+    )
+    _check_place(folder, record, plan)
+    _check_layers(record, plan)
+    _check_end(record)
+    return Run(folder, record["state"], plan, record, None)
+
+
+def _json(path: Path, what: str) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise _Unbelievable(f"{what} is missing") from None
+    except (OSError, ValueError) as error:
+        raise _Unbelievable(f"{what} can't be read, or was cut short ({error})") from None
+    if not isinstance(said, dict):
+        raise _Unbelievable("not a run's record")
+    return said
+
+
+def _settings(said: dict[str, Any]) -> Settings:
+    """The settings; those that a record of older days lacks were the paper's."""
+    known = {each.name: each.type for each in fields(Settings)}
+    for name, value in said.items():
+        if name not in known:
+            raise _Unbelievable(f"unknown setting {name!r}: written by another version?")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise _Unbelievable(f"setting {name} is {value!r}")
+    try:
+        return Settings(**said)
+    except UserError as error:
+        raise _Unbelievable(str(error)) from None
+
+
+def _split(record: dict[str, Any]) -> tuple[str, int]:
+    name, task = Path(record["data"]).name, record["task"]
+    found = _DATA_SUFFIX.fullmatch(name.removeprefix(task)) if name.startswith(task) else None
+    if not found:
+        raise _Unbelievable(f"it says task {task}, but learnt from {record['data']}")
+    return found["split"] or "by_image", int(found["seed"] or 1)
+
+
+def _check_place(folder: RunFolder, record: dict[str, Any], plan: PlannedRun) -> None:
+    """The record belongs to its folder, and to what the folder's name promises."""
+    path = folder.path
+    if (record["task"], record["run"]) != (path.parent.name, path.name):
+        raise _Unbelievable(
+            f"it says that it is {record['task']}/{record['run']}: copied or moved here?"
+        )
+    if path.name == plan.name:
+        return
+    promised = _STANDARD_NAME.fullmatch(path.name)
+    if promised and (
+        (promised["init"], promised["scenario"]) != (plan.init, plan.scenario)
+        # A name that is all settings promises those; a name with words of its own does not.
+        or (not promised["own"] and path.name != _name(plan))
+    ):
+        raise _Unbelievable(f"its settings are those of {plan.name}, not what its name says")
+
+
+def _name(plan: PlannedRun) -> str:
+    return run_name(plan.init, plan.scenario, plan.settings, plan.name.partition("-data")[2])
+
+
+_STANDARD_NAME = re.compile(
+    rf"(?P<init>{'|'.join(map(re.escape, (*init_names(), SCRATCH)))})"
+    rf"-(?P<scenario>{'|'.join(SCENARIOS)})"
+    rf"(?:-(?:{'|'.join(each.name for each in fields(Settings))})\d[0-9.]*(?:e[+-]?\d+)?)*"
+    r"(?:-data(?:-by_work)?(?:-seed\d+)?)?"
+    r"(?P<own>[-._+].*)?"
+)
+
+
+def _check_layers(record: dict[str, Any], plan: PlannedRun) -> None:
+    """What really was frozen, copied and batched is what scenario, init and settings say."""
+    batch = record.get("batch", plan.settings.batch)
+    if batch != plan.settings.batch:
+        raise _Unbelievable(f"its settings say batch {plan.settings.batch}, its solver {batch}")
+    layers = record.get("layers")
+    if layers is None:
+        return
+    try:
+        frozen = {each["name"] for each in layers if each["frozen"]}
+        copied = {each["name"] for each in layers if each["transferred"]}
+    except (TypeError, KeyError):
+        raise _Unbelievable("not a run's record: its layers") from None
+    wanted = set(SCENARIOS[plan.scenario])
+    if frozen != wanted:
+        raise _Unbelievable(
+            f"scenario {plan.scenario}, but what was frozen is: {', '.join(sorted(frozen)) or '-'}"
+        )
+    lost = set() if plan.init == SCRATCH else set(COPIED_LAYERS) - copied
+    if lost:
+        raise _Unbelievable(f"init {plan.init}, but not copied were {', '.join(sorted(lost))}")
+
+
+def _check_end(record: dict[str, Any]) -> None:
+    if record["state"] != states.TRAINED:
+        return
+    done, wanted = record.get("iteration"), record.get("max_iter")
+    if (
+        not isinstance(done, int)
+        or not isinstance(wanted, int)
+        # Without validation ("best") the record's iteration is that of the last line of the log.
+        or (record.get("best") and done < wanted)
+    ):
+        raise _Unbelievable(f"it says trained, but came to iteration {done} of {wanted}")
+
+
+def _read_results(run: Run) -> dict[str, Any] | None:
+    path = run.folder.results
+    if not path.exists():
+        return None
+    results = _json(path, "its results.json")
+    if run.state != states.TRAINED:
+        raise _Unbelievable(f"test results of a run that is {run.state}, not trained")
+    for name in ("images", "classes"):
+        if type(results.get(name)) is not int or results[name] < 1:
+            raise _Unbelievable(f"{name} is {results.get(name)!r}")
+    for name in _SHARES:
+        value = results.get(name)
+        if not isinstance(value, (int, float)) or not (math.isfinite(value) and 0 <= value <= 1):
+            raise _Unbelievable(f"{name} is {value!r}, no share of 1")
+    _check_per_class(results)
+    tested = results.get("tested")
+    if not isinstance(tested, dict):
+        raise _Unbelievable("it doesn't say what was tested")
+    if tested.get("list") != run.record["inputs"].get("test"):
+        raise _Unbelievable("tested on another test list than the one of its training")
+    when, finished = results.get("when"), run.record.get("finished")
+    if isinstance(when, str) and isinstance(finished, str) and when < finished:
+        raise _Unbelievable(f"tested at {when}, before its training ended at {finished}")
+    return results
+
+
+def _check_per_class(results: dict[str, Any]) -> None:
+    try:
+        images = sum(each["images"] for each in results["per_class"])
+        right = sum(each["right"] for each in results["per_class"])
+        count = len(results["per_class"])
+    except (TypeError, KeyError):
+        raise _Unbelievable("its per_class can't be read") from None
+    if count != results["classes"] or images != results["images"]:
+        raise _Unbelievable(
+            f"{results['classes']} classes and {results['images']} images, but per class "
+            f"{count} and {images}"
+        )
+    if not math.isclose(right / images, results["top1"], abs_tol=1e-9):
+        raise _Unbelievable(
+            f"top1 is {results['top1']:.4f}, but per class {right} of {images} are right"
+        )
+
+
+def _without_twins(runs: list[Run]) -> tuple[list[Run], list[Fault]]:
+    """Of runs of one and the same experiment, seed and all, only one counts.
+
+    The one with the standard name; where no twin has it, one of them, if all say the same.
+    """
+    groups: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        if run.results is not None:
+            groups.setdefault(run.experiment, []).append(run)
+    dropped: dict[Path, Fault] = {}
+    for twins in groups.values():
+        if len(twins) == 1:
+            continue
+        standard = [run for run in twins if run.name == run.plan.name]
+        agree = len({run.right for run in twins}) == 1
+        kept = standard[0] if standard else twins[0] if agree else None
+        for run in twins:
+            if run is kept:
+                continue
+            others = ", ".join(each.name for each in twins if each is not run)
+            why = f"the same experiment, with the same seed, as {others}"
+            why += f"; {kept.name} is counted" if kept else ", and they don't agree"
+            dropped[run.folder.path] = Fault(run.folder.results, why)
+    kept_runs = [replace(run, results=None) if run.folder.path in dropped else run for run in runs]
+    return kept_runs, list(dropped.values())
