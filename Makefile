@@ -38,8 +38,12 @@ endif
 PY     := .venv/bin/python
 FLAGS  := --task '$(TASK)' --init '$(INIT)' --scenario '$(SCENARIO)' \
           $(foreach name,$(SETTINGS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) '$($(name))'))
+PLAN_FLAGS = $(FLAGS) --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' --raw '$(RAW)' --run '$(RUN)'
 DEVICE := --gpu '$(GPU)' $(if $(THREADS),--threads '$(THREADS)')
 FORCED := $(if $(filter-out 0,$(FORCE)),--force)
+
+PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable
+PIP_FAILED  := echo "error: pip could not install the packages of pyproject.toml (its words are above)"; exit 2
 
 help:  ## this page
 	@$(PYTHON) -m tools.help $(MAKEFILE_LIST)
@@ -48,14 +52,13 @@ help:  ## this page
 	@$(PYTHON) -m tools.check_python
 	@echo "installing the Python packages into .venv"
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable . || \
-	  { echo "error: pip could not install the packages of pyproject.toml (its words are above)"; exit 2; }
+	@$(PIP_INSTALL) . || { $(PIP_FAILED); }
 	@touch $@
 
-.venv/.ready-to-develop: .venv/.ready
-	@echo "installing the developers' Python packages into .venv"
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' || \
-	  { echo "error: pip could not install the packages of pyproject.toml (its words are above)"; exit 2; }
+# The extras of pyproject.toml: .venv/.with-dev, .venv/.with-search, ...
+.venv/.with-%: .venv/.ready
+	@echo "installing the Python packages for '$*' into .venv"
+	@$(PIP_INSTALL) '.[$*]' || { $(PIP_FAILED); }
 	@touch $@
 
 venv: .venv/.ready  ## the Python packages, into .venv
@@ -108,8 +111,7 @@ evaluate:  ## step 5: test, each test image once
 ifndef RUN_NAME
 # First make: tools.plan checks the words, says what is missing, and tells the files to work on.
 $(STEPS): .venv/.ready
-	@plan=$$($(PY) -m tools.plan $(FLAGS) --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
-	  --raw '$(RAW)' --run '$(RUN)') && $(MAKE) --no-print-directory $@ $$plan
+	@plan=$$($(PY) -m tools.plan $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@ $$plan"
 else
 lists: $(DATA)/lists.json
 	@echo "$(DATA)/: lists are there and up to date"
@@ -144,16 +146,33 @@ evaluate: train
 	@$(PY) -m tools.test --task '$(TASK)' --data '$(DATA)' --run '$(RUN_NAME)' $(DEVICE) $(FORCED)
 endif
 
+verify-lmdb: .venv/.ready  ## read TASK's LMDBs again: keys, labels, sizes, mean
+	@plan=$$($(PY) -m tools.plan $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@-of $$plan"
+
+verify-lmdb-of:
+	@$(PY) -m tools.verify_lmdb --data '$(DATA)'
+
+images: .venv/.ready  ## download the images of SOURCE (wga or wikiart), or of TASK, politely
+	@$(PY) -m tools.get_images $(if $(SOURCE),--source '$(SOURCE)',--task '$(TASK)') --raw '$(RAW)'
+
+# ---- The paper's tables and figures --------------------------------------------------------------
+
+table1: .venv/.ready  ## classes and images of each task, counted from the catalogues, beside the paper's
+	@$(PY) -m experiments.table1 --raw '$(RAW)'
+
+fig2 fig3: .venv/.ready  ## class distributions
+	@$(PY) -m experiments.class_distribution --figure $@ --raw '$(RAW)'
+
 # ---- For developers ------------------------------------------------------------------------------
 
-lint: .venv/.ready-to-develop  ## ruff and mypy
+lint: .venv/.with-dev  ## ruff and mypy
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy .
 
-test: .venv/.ready-to-develop $(ENGINE)  ## the tests, on real Caffe; TESTS=tests/test_x.py for some
+test: .venv/.with-dev $(ENGINE)  ## the tests, on real Caffe; TESTS=tests/test_x.py for some
 	@$(PY) -m pytest $(TESTS)
 
 .DEFAULT:
 	@$(PYTHON) -m tools.names target '$@' $(TARGETS) $(TASKS)
 
-.PHONY: $(TARGETS) $(TASKS) fetch always
+.PHONY: $(TARGETS) $(TASKS) verify-lmdb-of fetch always
 .DEFAULT_GOAL := help

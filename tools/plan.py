@@ -1,11 +1,12 @@
 """Check the words of a make line, say what is missing, and name the files that it works on.
 
-Prints NAME=value words for make. Nothing is made yet: what cannot be done is said before any work.
+Prints NAME=value words for make, quoted for the shell. Nothing is made yet: what cannot be done is said before any work.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from base.cli import run
@@ -47,7 +48,7 @@ def main() -> None:
         "MEAN_FILE": start.mean,
         **({"FETCH": start.init} if start.missing else {}),
     }
-    print(*(f"{word}={value}" for word, value in words.items()))
+    print(*(shlex.quote(f"{word}={value}") for word, value in words.items()))
 
 
 def _flags() -> argparse.ArgumentParser:
