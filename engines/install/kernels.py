@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from base.cli import progress
@@ -20,7 +20,8 @@ TABLE = "blas-kernels.tsv"  # in .caffe: processor <tab> kernel; read by the lau
 OWN = "own"  # OpenBLAS's own choice
 _MARGIN = 1.10  # how much faster another kernel must be to be preferred to OpenBLAS's own choice
 _TRIAL = Path(__file__).resolve().parent / "kernel_trial.py"
-_SECONDS = 0.3  # of a trial; each kernel has two, in turn with the others: the machine may be busy
+_ROUNDS = 2
+_SECONDS = 0.3  # of a trial
 _NEEDS = {
     "Sandybridge": {"avx"},
     "Haswell": {"avx2", "fma"},
@@ -38,6 +39,9 @@ class Trial:
     core: str
     gflops: float
     right: bool
+
+
+Round = dict[str, Trial]  # by the kernel's name, or OWN
 
 
 def processor(cpuinfo: str | None = None) -> str:
@@ -74,35 +78,36 @@ def choose_kernel(folder: Path) -> str:
     Raises UserError if no kernel computes rightly.
     """
     flags = set(processor().split())
-    own = _try(folder, OWN)
-    others = [k for k, needs in _NEEDS.items() if needs <= flags and k != own.core]
-    trials: dict[str, Trial] = {OWN: own}
-    for kernel in progress([*others, OWN, *others], what="BLAS kernel", unit="trials"):
-        trials[kernel] = better(_try(folder, kernel), trials.get(kernel))
-    chosen = best(list(trials.values()))
+    kernels = [OWN, *(kernel for kernel, needs in _NEEDS.items() if needs <= flags)]
+    trials = progress(kernels * _ROUNDS, what="BLAS kernel", unit="trials")
+    results = [_try(folder, kernel) for kernel in trials]
+    rounds = [
+        {trial.asked: trial for trial in results[start : start + len(kernels)]}
+        for start in range(0, len(results), len(kernels))
+    ]
+    chosen = best(rounds)
     with (folder / TABLE).open("a", encoding="utf-8") as table:
-        table.write(f"{processor()}\t{chosen.asked}\n")
-    return ", ".join(_words(trial) for trial in trials.values()) + f": {_name(chosen)} is taken"
+        table.write(f"{processor()}\t{chosen}\n")
+    figures = [_words([one[kernel] for one in rounds]) for kernel in kernels]
+    return f"{', '.join(figures)}: {_name(rounds[0][chosen])} is taken"
 
 
-def best(trials: list[Trial]) -> Trial:
-    """OpenBLAS's own choice, unless it is wrong or another right one is over 10 % faster."""
-    right = [trial for trial in trials if trial.right]
+def best(rounds: list[Round]) -> str:
+    """OpenBLAS's own choice, unless it is wrong or another right one is over 10 % faster.
+
+    Faster in each round, that is: another job on the machine may slow down one trial.
+    """
+    right = [kernel for kernel in rounds[0] if all(one[kernel].right for one in rounds)]
     if not right:
         raise UserError("OpenBLAS computes wrongly on this processor with every kernel")
-    fastest = max(right, key=lambda trial: trial.gflops)
-    for trial in right:
-        if trial.asked == OWN and trial.gflops * _MARGIN >= fastest.gflops:
-            return trial
-    return fastest
+    if OWN not in right:
+        return max(right, key=lambda kernel: max(one[kernel].gflops for one in rounds))
 
+    def gain(kernel: str) -> float:
+        return min(one[kernel].gflops / one[OWN].gflops for one in rounds)
 
-def better(trial: Trial, before: Trial | None) -> Trial:
-    """The faster of two trials of one kernel, right only if both were."""
-    if before is None:
-        return trial
-    faster = max(trial, before, key=lambda one: one.gflops)
-    return replace(faster, right=trial.right and before.right)
+    fastest = max(right, key=gain)
+    return fastest if gain(fastest) > _MARGIN else OWN
 
 
 def _try(folder: Path, kernel: str) -> Trial:
@@ -127,8 +132,11 @@ def _try(folder: Path, kernel: str) -> Trial:
     return Trial(kernel, result["core"], result["gflops"], result["right"])
 
 
-def _words(trial: Trial) -> str:
-    return f"{_name(trial)} " + (f"{trial.gflops:.0f} GFLOPS" if trial.right else "WRONG")
+def _words(trials: list[Trial]) -> str:
+    fastest = max(trials, key=lambda trial: trial.gflops)
+    if all(trial.right for trial in trials):
+        return f"{_name(fastest)} {fastest.gflops:.0f} GFLOPS"
+    return f"{_name(fastest)} WRONG"
 
 
 def _name(trial: Trial) -> str:
