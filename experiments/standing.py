@@ -1,0 +1,140 @@
+"""How far a planned run is, read from its folder: done, running, failed, interrupted, missing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from base.errors import UserError
+from tools import curve
+from tools import record as records
+from tools.runs import RunFolder
+
+DONE, RUNNING, FAILED, INTERRUPTED, MISSING = "done", "running", "failed", "interrupted", "missing"
+
+_RECENT = 300  # seconds; Caffe writes into its log far more often
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What has become of a run so far."""
+
+    state: str  # one of the five words above
+    reason: str = ""  # why it is not done, where that is known
+    share: float = 0.0  # of its iterations, from 0 to 1
+    images: float = 0.0  # gone through in training, counted as often as they were seen
+    seconds: float = 0.0  # that they took, validations included
+
+    @property
+    def speed(self) -> float | None:
+        """Images/s of the training, validations included; None before anything is measured."""
+        return self.images / self.seconds if self.images and self.seconds else None
+
+
+def stand(folder: RunFolder, *, locks: bool = True) -> Standing:
+    """How a run stands. Reads small files only: milliseconds a run.
+
+    With `locks=False` nobody is taken to be at work on it: for the one who holds its lock.
+    """
+    try:
+        record = records.read(folder.record)
+    except UserError as error:
+        return Standing(FAILED, str(error))
+    if record is None:
+        progress = Standing(MISSING)
+    elif record["state"] == records.TRAINED and folder.final.exists():
+        batch = record.get("batch") or 0
+        done = Standing(
+            DONE, share=1.0, images=record["iteration"] * batch, seconds=record["seconds"]
+        )
+        if folder.results.exists():
+            return done
+        progress = Standing(INTERRUPTED, "trained, not tested yet", 1.0, done.images, done.seconds)
+    else:
+        progress = _on_the_way(folder, record)
+    if locks and is_held(folder):
+        return Standing(RUNNING, "", progress.share, progress.images, progress.seconds)
+    if (why := last_error(folder)) is not None:
+        return Standing(FAILED, why, progress.share, progress.images, progress.seconds)
+    return progress
+
+
+def grid_lock(folder: RunFolder) -> Path:
+    """Held by a grid as long as it is at a run; beside the run's folder, which may be renamed."""
+    return folder.path.with_name(f".{folder.path.name}.grid.lock")
+
+
+def train_lock(folder: RunFolder) -> Path:
+    """Held by tools.train and by its Caffe."""
+    return folder.path.with_name(f".{folder.path.name}.lock")
+
+
+def make_log(folder: RunFolder) -> Path:
+    """What make said when a grid last ran this run."""
+    return folder.path.with_name(f"{folder.path.name}.make.log")
+
+
+def is_held(folder: RunFolder) -> bool:
+    """Whether a process, on this machine or on one that shares its locks, is at this run."""
+    return any(_held(lock) for lock in (grid_lock(folder), train_lock(folder)))
+
+
+def last_error(folder: RunFolder) -> str | None:
+    """The error that ended the last attempt, as make's words have it; None when there was none."""
+    try:
+        said = make_log(folder).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    started = folder.record.stat().st_mtime if folder.record.exists() else 0.0
+    if make_log(folder).stat().st_mtime < started:
+        return None  # gone on with since, by hand
+    errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
+    return errors[-1] if errors else None
+
+
+def _on_the_way(folder: RunFolder, record: records.Record) -> Standing:
+    """A training that has begun: how far it came, and whether it stopped."""
+    share = images = seconds = 0.0
+    try:
+        points = curve.read(folder.curve) if folder.curve.exists() else []
+    except UserError:
+        points = []
+    if points:
+        seconds = points[-1].seconds
+        images = float(points[-1].iteration * (record.get("batch") or 0))
+        share = points[-1].iteration / record["max_iter"] if record.get("max_iter") else 0.0
+    if record["state"] == records.FAILED:
+        return Standing(FAILED, record.get("reason") or "no reason given", share, images, seconds)
+    if record["state"] == records.TRAINING:
+        if _age(folder.log) < _RECENT:
+            return Standing(
+                RUNNING, "judged by its log: its lock is not seen from here", share, images, seconds
+            )
+        return Standing(INTERRUPTED, "stopped without a word: killed?", share, images, seconds)
+    return Standing(INTERRUPTED, record.get("reason") or "", share, images, seconds)
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return float("inf")
+
+
+def _held(lock: Path) -> bool:
+    try:
+        handle = os.open(lock, os.O_RDONLY)
+    except OSError:
+        return False  # never taken
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # a file system without locks
+    finally:
+        os.close(handle)
+    return False

@@ -1,0 +1,159 @@
+"""Say how the runs of the paper, or of a grid, stand, what is left will cost, and the disk used."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from base.cli import run
+from base.files import readable
+from experiments import cost
+from experiments.grid import find_grid
+from experiments.grids import GRIDS, PlannedRun, load_grid, merge
+from experiments.run_records import Fault, Records, Run, read_all
+from experiments.standing import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    MISSING,
+    RUNNING,
+    Standing,
+    make_log,
+    stand,
+)
+from tools.runs import PROTOTXTS, RUNS
+
+_PAPER = ("table2", "table3", "table4", "figures")
+_DATASETS = Path("datasets")
+_MODELS = Path("models")
+
+
+def main() -> None:
+    """Print the state of each grid's runs, then times and disk."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument(
+        "--grid",
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help=f"TOML files, or names of those in {GRIDS} (default: {' '.join(_PAPER)})",
+    )
+    parser.add_argument("--all", action="store_true", help="also name each run that is missing")
+    arguments = parser.parse_args()
+    words = arguments.grid or list(_PAPER)
+    grids = {word: load_grid(find_grid(word)) for word in words}
+    runs = merge(*grids.values())
+    records = read_all()
+    standings = {run: stand(run.folder) for run in runs}
+    for word, planned in grids.items():
+        print(f"{word:<10} {_counts([standings[_same(each, runs)] for each in planned])}")
+    if len(grids) > 1:
+        print(f"{'together':<10} {_counts(list(standings.values()))}")
+    _print_runs(standings, missing_too=arguments.all)
+    _print_others(records, runs)
+    _print_faults(records.faults)
+    _print_cost(standings, records)
+    _print_disk()
+
+
+def _same(run: PlannedRun, runs: Sequence[PlannedRun]) -> PlannedRun:
+    """The one of `runs` that is the same run."""
+    return next(each for each in runs if (each.task, each.name) == (run.task, run.name))
+
+
+def _counts(standings: Sequence[Standing]) -> str:
+    counts = Counter(standing.state for standing in standings)
+    words = [
+        f"{counts[state]} {state}"
+        for state in (DONE, RUNNING, FAILED, INTERRUPTED, MISSING)
+        if counts[state]
+    ]
+    return f"{len(standings)} runs: {', '.join(words)}"
+
+
+def _print_runs(standings: dict[PlannedRun, Standing], *, missing_too: bool) -> None:
+    """The runs that are neither done nor missing, with the reason; if asked, the missing too."""
+    for state in (RUNNING, INTERRUPTED, FAILED, MISSING):
+        found = [(run, each) for run, each in standings.items() if each.state == state]
+        if not found or (state == MISSING and not missing_too):
+            continue
+        print(f"\n{state}:")
+        for planned, standing in found:
+            speed = f", {standing.speed:.1f} images/s" if standing.speed else ""
+            share = f"{standing.share:.0%}{speed}" if standing.share else ""
+            log = make_log(planned.folder) if state == FAILED else None
+            words = [share, standing.reason, f"see {log}" if log and log.exists() else ""]
+            told = "; ".join(word for word in words if word)
+            print(f"  {planned}{f': {told}' if told else ''}\n    {planned.make_line}")
+
+
+def _print_others(records: Records, runs: Sequence[PlannedRun]) -> None:
+    planned = {(run.task, run.name) for run in runs}
+    others = [each for each in records.runs if (each.task, each.name) not in planned]
+    if others:
+        print(f"\nother runs: {len(others)}")
+        for other in others:
+            print(f"  {other.task}/{other.name}: {_other(other)}")
+
+
+def _other(other: Run) -> str:
+    if other.results is not None:
+        return f"done, test accuracy {other.accuracy:.1%}"
+    return other.state if other.state != "trained" else "trained, not tested"
+
+
+def _print_faults(faults: Sequence[Fault]) -> None:
+    if faults:
+        print("\nrecords that no table counts:")
+        for fault in faults:
+            print(f"  {fault}")
+
+
+def _print_cost(standings: dict[PlannedRun, Standing], records: Records) -> None:
+    """Images and hours of what is left, at the speeds of this project's own records."""
+    left = {run: each for run, each in standings.items() if each.state != DONE}
+    if not left:
+        return
+    speeds = cost.measured(records)
+    works = {run: cost.work(run) for run in left}
+    todo = [
+        ((1 - standing.share) * (works[run] or 0), standing.speed or speeds.of(run))
+        for run, standing in left.items()
+    ]
+    print(
+        f"\nleft: {len(left)} runs, {sum(images for images, _ in todo):,.0f} images to go through"
+    )
+    if unknown := sorted({run.task for run, images in works.items() if images is None}):
+        print(f"  not counted, because their lists are not made yet: {', '.join(unknown)}")
+    for scenario, speed in sorted(speeds.by_scenario.items()):
+        print(f"  {scenario:<12} {speed:,.1f} images/s measured, validations included")
+    hours = cost.hours_left(todo, 1)
+    print(f"  one after the other: {cost.in_words(hours)}{'; side by side less' if hours else ''}")
+    free = shutil.disk_usage(".").free
+    print(f"  disk: up to {readable(cost.space(left, 1))} more; {readable(free)} are free")
+
+
+def _print_disk() -> None:
+    print("\ndisk used:")
+    for folder in (RUNS, PROTOTXTS, _DATASETS, _MODELS):
+        print(f"  {folder!s:<17} {readable(_size(folder))}")
+
+
+def _size(folder: Path) -> int:
+    """Bytes on disk of all files in a folder; links are not followed."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(Path(root, name)).st_blocks * 512
+            except OSError:
+                continue  # gone since
+    return total
+
+
+if __name__ == "__main__":
+    run(main)
