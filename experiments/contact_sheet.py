@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import textwrap
 from collections import defaultdict
 from pathlib import Path
 
@@ -88,12 +89,14 @@ def draw_sheet(folder: DataFolder, path: Path, *, title: str, each: int, seed: i
     examples = choose(folder, each=each, seed=seed)
     figure = Figure(figsize=(1.6 * each + 1.8, 1.6 * len(examples) + 0.5), layout="constrained")
     figure.suptitle(title)
-    grid = figure.subplots(len(examples), each, squeeze=False)
+    grid = figure.subplots(
+        len(examples), each + 1, squeeze=False, width_ratios=[1.2] + [1.6] * each
+    )
     for axes, (name, pictures) in zip(grid, examples.items(), strict=True):
         for one in axes:
             one.set_axis_off()
-        axes[0].text(-0.06, 0.5, name, transform=axes[0].transAxes, ha="right", va="center")
-        for one, (_, picture) in zip(axes, pictures, strict=False):
+        axes[0].text(1, 0.5, textwrap.fill(name, 20), ha="right", va="center")
+        for one, (_, picture) in zip(axes[1:], pictures, strict=False):
             one.imshow(_small(picture)[..., ::-1])
     with whole_file(path) as aside:
         figure.savefig(aside, format="png", dpi=110, metadata={"Software": None})

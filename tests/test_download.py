@@ -213,7 +213,7 @@ BAD: dict[str, tuple[Callable[[BaseHTTPRequestHandler, int], None], str, int]] =
     "endless": (_endless, "larger than 200", 1),
     "to a file": (_redirect("file:///etc/passwd"), "neither http nor https", 1),
     "in a circle": (_redirect("/in%20a%20circle"), "in a circle", 6),
-    "to nonsense": (_redirect("http://127.0.0.1:999999/"), "nonsense", 3),
+    "to nonsense": (_redirect("http://127.0.0.1:port/"), "nonsense", 3),
 }
 
 

@@ -1,0 +1,1 @@
+"""What `make bench` measures: ratios within one run, with the machine they were taken on."""
