@@ -47,9 +47,12 @@ class LmdbWriter:
         self._folder = folder
         self._batch: list[tuple[bytes, bytes]] = []
         # sync=False: only the end is flushed. A folder half written is thrown away anyway.
-        self._env = lmdb.open(
-            str(folder), map_size=space_needed(records), sync=False, lock=False, mode=0o664
-        )
+        try:
+            self._env = lmdb.open(
+                str(folder), map_size=space_needed(records), sync=False, lock=False, mode=0o664
+            )
+        except lmdb.Error as error:
+            raise self._plain(error) from error
 
     def put(self, key: bytes, value: bytes) -> None:
         """Add a record."""
