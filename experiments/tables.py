@@ -108,9 +108,14 @@ class Table:
     def details(self) -> tuple[tuple[str, ...], ...]:
         """What the shown cells rest on: a line for each that has a run."""
         return tuple(
-            tuple(
-                str(each[key])
-                for key in ("task", "init", "scenario", "accuracy", "spread", "images", "runs")
+            (
+                each["task"],
+                each["init"],
+                each["scenario"],
+                number(each["accuracy"], 4),
+                each["spread"],
+                str(each["images"]),
+                each["runs"],
             )
             for each in self.records
             if each["accuracy"] is not None
@@ -359,7 +364,7 @@ def _notes(table: int, rows: Iterable[Sequence[str | Entry]]) -> list[str]:
     notes = list(printed.disagreements()[table])
     if table == 2 and not any("variance" in note for note in notes):
         notes.append(
-            "All printed variances are those of the printed accuracies, as far as their digits tell."
+            "The printed variances are those of the printed accuracies, as far as digits tell."
         )
     found = [entry.cell for row in rows for entry in row if isinstance(entry, Entry) and entry.cell]
     for task in dict.fromkeys(cell.task for cell in found):

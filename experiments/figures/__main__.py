@@ -1,0 +1,73 @@
+"""Draw a figure of the paper from our runs: `python -m experiments.figures 5`.
+
+With --task (and the settings) it is drawn of one's own runs instead. A figure that lacks all its
+runs says which, and how to make them; that is no error.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from base.cli import run
+from base.errors import unknown
+from datasets.tasks import get_task
+from experiments.figures.choice import Choice
+from experiments.figures.every import NUMBERS, plot
+from experiments.figures.plot import Plot, save
+from experiments.run_records import read_all
+from experiments.table1 import REPORT
+from prototxt.settings import add_settings_flags, settings_from
+
+_NAMED = 2  # make lines in a message; the report has them all
+
+
+def main() -> None:
+    """Command line: see --help."""
+    arguments = _flags().parse_args()
+    if arguments.number not in NUMBERS:
+        raise unknown("figure", arguments.number, NUMBERS)
+    if arguments.task:
+        get_task(arguments.task)
+    choice = Choice(
+        task=arguments.task or None,
+        init=arguments.init,
+        run=arguments.run or None,
+        settings=settings_from(arguments),
+    )
+    figure = plot(arguments.number, choice, read_all())
+    if figure.draw is None:
+        print(f"{figure.name} not drawn: {lacks(figure)}")
+    else:
+        print("wrote " + ", ".join(map(str, save(figure, arguments.report))))
+        if figure.missing:
+            print(f"{figure.name} is not complete: {lacks(figure)}")
+    for remark in figure.remarks:
+        print(f"{figure.name}: {remark}")
+
+
+def lacks(figure: Plot) -> str:
+    """Which runs a figure lacks, in one line."""
+    if not figure.missing:
+        return "; ".join(figure.remarks)
+    count = len(figure.missing)
+    named = [f"`{line}`" for line in figure.missing[:_NAMED]]
+    more = [f"{count - _NAMED} more like these (`make status`)"] if count > _NAMED else []
+    return f"it lacks {count} run{'s' * (count > 1)}: " + ", ".join(named + more)
+
+
+def _flags() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.figures", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("number", help=f"figure: {', '.join(NUMBERS)}")
+    parser.add_argument("--task", help="another task than the paper's")
+    parser.add_argument("--init", default="hybrid", help="init of figures 7, 8, 9 (%(default)s)")
+    parser.add_argument("--run", help="run of figures 10 to 14 (default: the best of the task)")
+    parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
+    add_settings_flags(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    run(main)

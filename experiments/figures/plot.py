@@ -1,0 +1,81 @@
+"""What every figure has in common: its look, its numbers beside it, its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from base.files import whole_file, write_text
+
+# Told apart by colour-blind readers too (Okabe and Ito), and by line and marker in grey print.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+PRINTED_COLOUR = "#999999"
+
+WIDTH = 7.2  # inches: the text of a page; letters of 8 points stay 8 points in print
+DPI = 200
+
+LOOK: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # letters stay letters, not outlines
+    "text.parse_math": False,  # a class may be called $5$
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure that can be drawn, or one that lacks its runs (`draw` is None)."""
+
+    name: str  # of its files: fig5
+    title: str
+    caption: str
+    table: pd.DataFrame  # its numbers
+    draw: Callable[[], Figure] | None
+    missing: tuple[str, ...] = ()  # make lines of the runs that it lacks
+    remarks: tuple[str, ...] = field(default=())  # what the reader must know of its runs
+
+
+def save(plot: Plot, report: Path) -> list[Path]:
+    """Write a figure as PNG, as PDF for print, and its numbers as CSV.
+
+    Nothing is drawn again while its numbers and the code that draws it are the same.
+    """
+    assert plot.draw is not None
+    png, pdf, numbers = (report / f"{plot.name}.{kind}" for kind in ("png", "pdf", "csv"))
+    text = plot.table.to_csv(index=False, lineterminator="\n")
+    if not _up_to_date(text, png, pdf, numbers):
+        numbers.unlink(missing_ok=True)
+        with mpl.rc_context(LOOK):
+            figure = plot.draw()
+            for path in (png, pdf):
+                with whole_file(path) as aside:
+                    figure.savefig(aside, format=path.suffix[1:], dpi=DPI)
+        write_text(numbers, text)  # last: it says that the pictures are of these numbers
+    return [png, pdf, numbers]
+
+
+def bare(axes: Axes) -> None:
+    """Take the upper and right lines from `axes`, and put a faint grid behind."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3, linewidth=0.5)
+    axes.set_axisbelow(True)
+
+
+def _up_to_date(text: str, png: Path, pdf: Path, numbers: Path) -> bool:
+    if not all(path.is_file() for path in (png, pdf, numbers)):
+        return False
+    code = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
+    drawn = min(png.stat().st_mtime, pdf.stat().st_mtime)
+    return drawn > code and numbers.read_text(encoding="utf-8") == text
