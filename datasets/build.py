@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import stat
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import cv2
 
+from base.alone import alone
 from base.cli import bar
 from base.errors import UserError
 from base.files import require_space, sha256, whole_file, whole_folder, write_text
@@ -71,7 +69,7 @@ def build_lmdbs(
     mean = MeanSum()
     paths = [f"{root}/{entry.path}" for part in PARTS for entry in lists[part]]
     with (
-        _only_builder(folder),
+        alone(folder.path, f"a build of the LMDBs of {folder.path}", wait=False),
         ExitStack() as whole,
         closing(decode_all(paths, workers)) as images,
         bar(what="LMDB", unit="image", total=total) as progress,
@@ -142,19 +140,3 @@ def _refuse(root: Path, broken: dict[str, str]) -> None:
         f"{len(broken):,} {images} broken or missing under {root}; mend them, or leave them out "
         f"with SKIP_BROKEN=1 (--skip-broken):{shown}{more}"
     )
-
-
-@contextmanager
-def _only_builder(folder: DataFolder) -> Iterator[None]:
-    """Keep a second builder out of the same folder; the lock ends with the process."""
-    handle = os.open(folder.path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"the LMDBs of {folder.path} are being built right now") from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-    finally:
-        os.close(handle)

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from base.alone import alone
 from base.errors import UserError
 from engines.client import Engine
 from engines.install import apt, build, debs, kernel_trial, kernels
-from engines.install.alone import alone
 from engines.install.kernels import Trial
 from engines.install.launchers import PROGRAMS
 from engines.install.lock import Package, read_lock
@@ -334,10 +334,15 @@ def test_what_a_killed_installation_left_goes_even_then(installed: Path) -> None
 def test_one_installation_waits_for_another(installed: Path) -> None:
     with alone(installed.parent, "test"):
         waiting = subprocess.Popen(
-            [*TOOL, "--into", str(installed)], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+            [*TOOL, "--into", str(installed)],
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        assert waiting.stdout
-        assert waiting.stdout.readline() == "waiting for another installation of Caffe to end\n"
+        assert waiting.stderr
+        said = waiting.stderr.readline()
+        assert said == "waiting for another process: the installation of Caffe\n"
         assert waiting.poll() is None
     assert waiting.communicate(timeout=30)[0] == f"{installed}: up to date\n"
 

@@ -13,7 +13,7 @@ from prototxt.caffenet import SCENARIOS
 from prototxt.settings import Settings
 
 _ROOT = Path(__file__).resolve().parent.parent
-_TARGET = re.compile(r"^([a-z0-9][a-z0-9 -]*):[^#=]*##\s*(.+)$", re.MULTILINE)
+_TARGET = re.compile(r"^([a-z0-9][a-z0-9 -]*):[^#=\n]*##\s*(.+)$", re.MULTILINE)
 
 # Variables besides the settings of a training: meaning, an example.
 _VARIABLES = {

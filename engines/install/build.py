@@ -10,10 +10,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.alone import alone
 from base.errors import UserError
 from base.files import readable, require_space, whole_folder
 from engines.client import Engine
-from engines.install.alone import alone
 from engines.install.debs import fetch
 from engines.install.errors import no_caffe
 from engines.install.kernels import TABLE, choose_kernel, known_kernel
@@ -55,7 +55,7 @@ def install(
         into.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {into.parent}: {error.strerror}") from error
-    with alone(into.parent, "installation of Caffe"):
+    with alone(into.parent, "the installation of Caffe"):
         # What a killed whole_folder left, 400 MB, goes even if nothing is to be done.
         for leftover in into.parent.glob(f".{into.name}.*.part"):
             shutil.rmtree(leftover, ignore_errors=True)

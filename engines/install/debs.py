@@ -8,10 +8,10 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from base.alone import alone
 from base.cli import progress
 from base.files import readable, require_space
 from engines.install import apt
-from engines.install.alone import alone
 from engines.install.errors import no_caffe
 from engines.install.lock import Package
 
@@ -64,7 +64,7 @@ def _from_folder(packages: list[Package], folder: Path) -> dict[Package, Path]:
 
 
 def _from_mirror(packages: list[Package], cache: Path, mirror: str | None) -> dict[Package, Path]:
-    with alone(cache, "download of Caffe's packages"):
+    with alone(cache, "the download of Caffe's packages"):
         _sweep(packages, cache)
         found = {p: cache / p.file for p in packages if p.is_in(cache / p.file)}
         packages = [package for package in packages if package not in found]
