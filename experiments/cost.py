@@ -103,9 +103,9 @@ def _counts(run: PlannedRun) -> dict[str, int] | None:
 
 
 def in_words(hours: float | None) -> str:
-    """A time as people say it: '3 min', '5.2 h', '12 days'."""
+    """A time as people say it: '40 s', '3 min', '5.2 h', '12 days'."""
     if hours is None:
         return "unknown: nothing measured yet"
     if hours < 1:
-        return f"{max(1, round(hours * 60))} min"
+        return f"{hours * 60:.0f} min" if hours > 1 / 30 else f"{hours * 3600:.0f} s"
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} days"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -216,7 +217,7 @@ def _line(outcome: Outcome) -> str:
     if outcome.state == DONE:
         words = ", ".join(each for each in (_accuracy(outcome.run), outcome.reason, took) if each)
     else:
-        words = f"{outcome.reason or 'stopped'}{where}"
+        words = f"{textwrap.shorten(outcome.reason or 'stopped', 160, placeholder=' ...')}{where}"
     return f"{outcome.state:<12}{outcome.run}: {words}"
 
 
