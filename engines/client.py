@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -56,6 +56,28 @@ class Engine:
         """
         with _log_file(log) as stderr:
             start = stderr.tell()
+            with (
+                self._started(verb, stderr, keep_open) as process,
+                _passing_on_signals(process) as interrupted,
+            ):
+                last = _follow(process, request, on_event)
+            if last.get("event") == "done" and process.returncode == 0:
+                last.pop("event")
+                if last.pop("interrupted", False):
+                    raise Interrupted
+                return last
+            if last.get("event") == "error":
+                raise UserError(last["message"])
+            if interrupted.is_set():
+                raise Interrupted
+            raise UserError(self._why(verb, process.returncode, _tail(stderr, start), log))
+
+    @contextmanager
+    def _started(
+        self, verb: str, stderr: IO[bytes], keep_open: Iterable[int]
+    ) -> Iterator[subprocess.Popen[str]]:
+        """The worker's process; should the block raise, it is killed."""
+        try:
             process = subprocess.Popen(
                 [str(self.python), str(WORKER), verb],
                 stdin=subprocess.PIPE,
@@ -67,31 +89,14 @@ class Engine:
                 pass_fds=tuple(keep_open),
                 start_new_session=True,  # the terminal's Ctrl-C reaches us only; we pass it on
             )
-            last: Event = {}
-            with _passing_on_signals(process) as interrupted:
-                assert process.stdin is not None
-                assert process.stdout is not None
-                try:
-                    json.dump(request, process.stdin)
-                    process.stdin.close()
-                except BrokenPipeError:
-                    pass  # it died at once: its log says why
-                for line in process.stdout:
-                    last = json.loads(line)
-                    if on_event and last["event"] not in ("done", "error"):
-                        on_event(last)
-                process.wait()
-            if last.get("event") == "done" and process.returncode == 0:
-                last.pop("event")
-                if last.pop("interrupted", False):
-                    raise Interrupted
-                return last
-            if interrupted.is_set():
-                raise Interrupted
-            if last.get("event") == "error":
-                raise UserError(last["message"])
-            stderr.flush()
-            raise UserError(self._why(verb, process.returncode, _tail(stderr, start), log))
+        except OSError as error:
+            raise UserError(f"cannot start {self.python}: {error.strerror}") from None
+        with process:
+            try:
+                yield process
+            except BaseException:
+                process.kill()
+                raise
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ, PYTHONUTF8="1")
@@ -110,7 +115,10 @@ class Engine:
             name = signal.Signals(-code).name
             hint = " (out of memory?)" if name == "SIGKILL" else ""
             return f"Caffe's process was ended by {name}{hint}{more}"
-        return f"Caffe's process ended with exit code {code}{more}"
+        return (
+            f"'{verb}' ended with exit code {code} and no answer: is {self.python} a Python that "
+            f"can `import caffe`?{more}"
+        )
 
 
 def find_engine(threads: int | None = None) -> Engine:
@@ -130,6 +138,30 @@ def find_engine(threads: int | None = None) -> Engine:
             "that can `import caffe`"
         )
     return Engine(INSTALLED, threads)
+
+
+def _follow(
+    process: subprocess.Popen[str],
+    request: dict[str, Any],
+    on_event: Callable[[Event], None] | None,
+) -> Event:
+    """Send the request, report the events, wait for the end; return the last event."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(BrokenPipeError), process.stdin as stdin:  # it died at once: its log says why
+        json.dump(request, stdin)
+    last: Event = {}
+    for line in process.stdout:
+        try:
+            last = json.loads(line)
+            kind = last["event"]
+        except (ValueError, TypeError, KeyError):
+            last = {}  # cut short by its end, or no worker of ours at all
+            continue
+        if on_event and kind not in ("done", "error"):
+            on_event(last)
+    process.wait()
+    return last
 
 
 @contextmanager
@@ -164,10 +196,6 @@ def _passing_on_signals(process: subprocess.Popen[str]) -> Iterator[threading.Ev
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -25,6 +25,8 @@ def explain(log: str) -> str | None:
             parse = f"{match['what']} {match['words']}"
         elif match := _FATAL.match(line):
             words = match["words"].replace("Check failed: ", "").strip()
+            if "SerializeToOstream" in words:
+                words, layer = f"it could not write a file (is the disk full?): {words}", None
             at = f"layer '{layer}': " if layer and f"'{layer}'" not in words else ""
             if parse:  # the parser's own line says more than the check that it made fail
                 at, words = "", f"{words} ({parse})"

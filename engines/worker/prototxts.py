@@ -18,6 +18,16 @@ def read_net(path):
     return _read(path, caffe_pb2.NetParameter())
 
 
+def check_sources(layers, path):
+    """Raise WorkerError when a Data layer reads what is not there: Caffe would not say which."""
+    for layer in layers:
+        source = layer.data_param.source if layer.type == "Data" else None
+        if source is not None and not os.path.exists(source):
+            raise WorkerError(
+                "{}: layer '{}': its source {} is not there".format(path, layer.name, source)
+            )
+
+
 def write(message, path):
     """Write a message as prototxt to `path`, whole or not at all."""
     aside = path + ".part"

@@ -42,7 +42,7 @@ def check_labels(labels, classes, path):
     if labels.size and labels.max() >= classes:
         raise WorkerError(
             "{}: label {} but the net has {} outputs; the classifier's num_output must be the "
-            "number of lines in classes.txt".format(path, labels.max(), classes)
+            "number of lines in classes.txt".format(path, int(labels.max()), classes)
         )
 
 

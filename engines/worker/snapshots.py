@@ -1,21 +1,29 @@
-"""Snapshots that count only when whole: Caffe's two files, then a marker with their SHA-256."""
+"""Snapshots that count only when whole: Caffe's two files, then a marker with their SHA-256.
+
+Caffe does not look whether the end of a file that it writes came to the disk, so what it wrote is
+read back before it counts.
+"""
 
 import hashlib
 import io
 import json
 import os
 
+import caffemodel
 import numpy
+from caffe.proto import caffe_pb2
 from errors import WorkerError
 
 MARGIN = 8 << 20  # bytes: names, shapes, and what others write meanwhile
+NOT_WHOLE = "what Caffe wrote did not reach the disk (is it full, or a quota used up?)"
 
 
-def take(solver, prefix):
+def take(solver, prefix, inputs):
     """Let Caffe snapshot to `<prefix>_iter_N.{caffemodel,solverstate}`, then write `…N.json`.
 
-    A kill while Caffe writes leaves files without a marker, and they are never resumed from.
-    Returns the marker's path. Raises WorkerError when a weight is NaN or infinite.
+    A kill while Caffe writes leaves files without a marker, and they are never resumed from. The
+    marker also keeps `inputs`, a word that tells what the training is made from. Returns its path.
+    Raises WorkerError when a weight is NaN or infinite, and when the disk is full.
     """
     check_finite(solver.net, solver.iter)
     weights = weight_bytes(solver.net)
@@ -23,8 +31,11 @@ def take(solver, prefix):
     solver.snapshot()
     stem = "{}_iter_{}".format(prefix, solver.iter)
     files = [stem + ".caffemodel", stem + ".solverstate"]
+    check_weights_file(solver.net, files[0])
+    check_state_file(files[1])
     marker = {
         "iteration": solver.iter,
+        "inputs": inputs,
         "files": {os.path.basename(path): _flushed_sha256(path) for path in files},
     }
     with io.open(stem + ".json.part", "w", encoding="utf-8") as handle:
@@ -40,9 +51,35 @@ def save_weights(net, path):
     require_space(os.path.dirname(path), weight_bytes(net))
     aside = path + ".part"
     net.save(aside)
+    check_weights_file(net, aside)
     with io.open(aside, "rb+") as handle:
         os.fsync(handle.fileno())
     os.replace(aside, path)
+
+
+def check_weights_file(net, path):
+    """Raise WorkerError unless `path` holds every layer of `net` that has weights."""
+    try:
+        _, layers = caffemodel.read(path)
+    except WorkerError as error:
+        raise WorkerError("{}: {}".format(NOT_WHOLE, error)) from None
+    lost = set(net.params) - {layer.name for layer in layers}
+    if lost:
+        raise WorkerError("{}: {} ends before {}".format(NOT_WHOLE, path, ", ".join(lost)))
+
+
+def check_state_file(path):
+    """Raise WorkerError unless a .solverstate ends with its last field, current_step."""
+    with io.open(path, "rb") as handle:
+        data = memoryview(handle.read())
+    last = caffe_pb2.SolverState.DESCRIPTOR.fields_by_name["current_step"].number
+    ends = [(None, 0)]
+    try:
+        ends += [(field[0], field[-1]) for field in caffemodel.fields(data, 0, len(data))]
+    except caffemodel.Broken:
+        ends.append((None, 0))
+    if ends[-1] != (last, len(data)):
+        raise WorkerError("{}: {} is truncated".format(NOT_WHOLE, path))
 
 
 def weight_bytes(net):

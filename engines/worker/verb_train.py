@@ -23,9 +23,10 @@ def run(request, emit):
     """Train by a solver.prototxt until its max_iter, or until SIGINT.
 
     request: solver (path), weights (path or None: copied by layer name), run (folder for what is
-    made), resume (path of a .solverstate or None), validation_images (records of the TEST net's
-    LMDB), validated (last iteration that has its validation already), best (best validation
-    accuracy so far), gpu (device or None).
+    made), snapshot_prefix (start of the snapshots' paths), inputs (a word for what this is made
+    from, kept in the markers of snapshots), resume (path of a .solverstate or None),
+    validation_images (records of the TEST net's LMDB), validated (last iteration that has its
+    validation already), best (best validation accuracy so far), gpu (device or None).
     Events: start, iteration, validation, snapshot, replay. Returns iteration, and layers (hashes
     after) or interrupted. The solver's own max_iter, test_interval, snapshot, display are obeyed.
     """
@@ -46,8 +47,7 @@ class Training:
         self.param = prototxts.read_solver(request["solver"])
         self.solver = load_solver(self.param, request)
         self.net = self.solver.net
-        self.prefix = self.param.snapshot_prefix
-        self.losses = watch_losses(self.net)
+        self.losses = watch_losses(self.net, self.param.net)
         self.best = request["best"]
         self.began_at = 0  # iteration
         self.told = 0.0  # time of the last event about the replay
@@ -92,7 +92,7 @@ class Training:
             self.net.copy_from(self.request["weights"])
         self.began_at = self.solver.iter
         loaded = snapshots.layer_hashes(self.net)
-        frozen = frozen_layers(self.param.net)
+        frozen = frozen_layers(self.param.net, self.net)
         self.emit(
             "start",
             iteration=self.solver.iter,
@@ -121,8 +121,8 @@ class Training:
         """Report the replay, and let Ctrl-C end it: nothing is lost, the snapshot stays."""
         if self.stop:
             raise SystemExit(130)
-        if time.time() - self.told >= EVENT_SECONDS or done == of:
-            self.told = time.time()
+        if time.monotonic() - self.told >= EVENT_SECONDS or done == of:
+            self.told = time.monotonic()
             self.emit("replay", done=done, of=of)
 
     def next_stop(self):
@@ -135,7 +135,7 @@ class Training:
 
     def train_to(self, iteration):
         """Step until `iteration` or until asked to stop, reporting loss, rate and speed."""
-        told, at, since = time.time(), self.solver.iter, []
+        told, at, since = time.monotonic(), self.solver.iter, []
         while self.solver.iter < iteration and not self.stop:
             del self.losses[:]
             self.solver.step(1)
@@ -146,7 +146,7 @@ class Training:
                     "try a smaller LR".format(loss, self.solver.iter, self.solver.lr)
                 )
             since.append(loss)
-            now = time.time()
+            now = time.monotonic()
             display = self.param.display and self.solver.iter % self.param.display == 0
             if now - told >= EVENT_SECONDS or display or self.solver.iter == iteration or self.stop:
                 done = self.solver.iter - at
@@ -154,7 +154,7 @@ class Training:
                     "iteration",
                     iteration=self.solver.iter,
                     loss=sum(since) / len(since),
-                    lr=self.solver.lr,
+                    lr=float("%.6g" % self.solver.lr),  # a float32 in Caffe: 0.1 is 0.10000000149
                     images=done * self.batch,
                     seconds=now - told,
                     curve=bool(display) and not self.validation_is_due(),
@@ -176,7 +176,7 @@ class Training:
 
     def validate(self):
         """Score every validation image exactly once; keep the weights if they are the best yet."""
-        start = time.time()
+        start = time.monotonic()
         count = self.request["validation_images"]
         right, loss = 0, 0.0
         for logits, labels in self.outputs.passes(count):
@@ -201,7 +201,7 @@ class Training:
             accuracy=accuracy,
             images=count,
             best=is_best,
-            seconds=time.time() - start,
+            seconds=time.monotonic() - start,
         )
 
     def snapshot_is_due(self):
@@ -211,7 +211,9 @@ class Training:
 
     def snapshot(self):
         """Take a snapshot and report it."""
-        marker = snapshots.take(self.solver, self.prefix)
+        marker = snapshots.take(
+            self.solver, self.request["snapshot_prefix"], self.request["inputs"]
+        )
         self.emit("snapshot", iteration=self.solver.iter, marker=marker)
 
 
@@ -223,7 +225,7 @@ def load_solver(param, request):
     """
     if not param.net:
         raise WorkerError("{}: no `net:` line".format(request["solver"]))
-    prototxts.read_net(param.net)
+    prototxts.check_sources(prototxts.read_net(param.net).layer, param.net)
     if param.max_iter <= 0:
         raise WorkerError("{}: max_iter must be positive".format(request["solver"]))
     used = caffe_pb2.SolverParameter()
@@ -232,6 +234,8 @@ def load_solver(param, request):
         used.test_interval = NEVER
     used.test_initialization = False
     used.snapshot = 0
+    used.snapshot_prefix = request["snapshot_prefix"]
+    used.snapshot_format = caffe_pb2.SolverParameter.BINARYPROTO  # not every Caffe has HDF5
     used.snapshot_after_train = False
     gpu = request["gpu"]
     used.solver_mode = (
@@ -247,18 +251,28 @@ def load_solver(param, request):
         os.remove(path)
 
 
-def watch_losses(net):
-    """A list that gets the net's loss (weighted sum of its loss blobs) after every forward pass."""
+def watch_losses(net, path):
+    """A list that gets the net's loss (weighted sum of its loss blobs) after every forward pass.
+
+    Labels are checked there too: Caffe would read past the end of a row of outputs.
+    """
     weights = {
         name: weight for name, weight in zip(net._blob_names, net._blob_loss_weights) if weight
     }
     if not weights:
         raise WorkerError("the TRAIN net has no loss layer: nothing to train on")
+    scored = [
+        net.bottom_names[name][:2]
+        for name, layer in zip(net._layer_names, net.layers)
+        if layer.type == "SoftmaxWithLoss"
+    ]
     last = len(net.layers) - 1
     found = []
 
     def after(layer):
         if layer == last:
+            for logits, labels in scored:
+                check_labels(net.blobs[labels].data, net.blobs[logits].data.shape[1], path)
             found.append(sum(w * float(net.blobs[n].data.sum()) for n, w in weights.items()))
 
     net.after_forward(after)
@@ -270,10 +284,12 @@ def batch_size(net):
     return net.blobs[net._blob_names[0]].data.shape[0]
 
 
-def frozen_layers(path):
-    """Names of the layers of a net whose every lr_mult is 0."""
+def frozen_layers(path, net):
+    """Names of the layers of a net with a lr_mult of 0 for each of their blobs (default: 1)."""
     return {
         layer.name
         for layer in prototxts.read_net(path).layer
-        if layer.param and all(param.lr_mult == 0 for param in layer.param)
+        if layer.name in net.params
+        and len(layer.param) >= len(net.params[layer.name])
+        and all(param.lr_mult == 0 for param in layer.param)
     }
