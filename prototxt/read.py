@@ -55,10 +55,12 @@ class Solver:
 
 @dataclass(frozen=True)
 class Nets:
-    """The Data layers of a train_val.prototxt: images a forward pass; 0 where there is none."""
+    """The Data layers of a train_val.prototxt: images a forward pass, 0 where there is none."""
 
     train_batch: int
     test_batch: int
+    train_source: str = ""  # the LMDBs that they read
+    test_source: str = ""
 
 
 def read_solver(path: Path) -> Solver:
@@ -76,6 +78,7 @@ def read_solver(path: Path) -> Solver:
 def read_nets(path: Path) -> Nets:
     """The batch sizes of a train_val.prototxt; UserError as in `read_solver`."""
     batch = dict.fromkeys(_PHASES, 0)
+    source = dict.fromkeys(_PHASES, "")
     for layer in _parse(path, "NetParameter").layer:
         if layer.type != "Data":
             continue
@@ -85,7 +88,8 @@ def read_nets(path: Path) -> Nets:
         for name, number in _PHASES.items():
             if not phases or number in phases:
                 batch[name] = layer.data_param.batch_size
-    return Nets(train_batch=batch["TRAIN"], test_batch=batch["TEST"])
+                source[name] = layer.data_param.source
+    return Nets(batch["TRAIN"], batch["TEST"], source["TRAIN"], source["TEST"])
 
 
 def _parse(path: Path, kind: str) -> Any:

@@ -42,8 +42,11 @@ class Curve:
     def add(self, point: Point) -> None:
         """Append a point."""
         self.points.append(point)
-        with self.path.open("a", encoding="utf-8", newline="") as handle:
-            handle.write(_lines([asdict(point)], header=False))
+        try:
+            with self.path.open("a", encoding="utf-8", newline="") as handle:
+                handle.write(_lines([asdict(point)], header=False))
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from None
 
     @property
     def seconds(self) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from base.errors import UserError, unknown
 from datasets.folders import DataFolder
 from models.cards import MODELS, find_card, init_names
+from models.compare import CAFFENET, Shapes
 from models.store import missing
 from prototxt.caffenet import last_layer
 from tools import record as records
@@ -26,6 +28,7 @@ class Start:
     mean: Path
     last_layer: str | None  # the classifier in the weights, which is left behind
     missing: list[str]  # files that are not there yet
+    layers: Mapping[str, Shapes] = field(default_factory=lambda: CAFFENET)  # what they must hold
 
     @property
     def is_card(self) -> bool:
@@ -65,7 +68,13 @@ def _own_run(word: str) -> Start:
     record = records.read(folder.record)
     if not record or record["state"] != records.TRAINED or not folder.final.exists():
         raise UserError(f"INIT={word}: {folder.path} is no finished run; `make status` lists them")
-    return Start(word, folder.final, Path(record["mean"]), last_layer(task), [])
+    last = last_layer(task)
+    layers = {  # its net may have been edited
+        layer["name"]: tuple(tuple(shape) for shape in layer["shapes"])
+        for layer in record["layers"]
+        if layer["name"] != last
+    }
+    return Start(word, folder.final, Path(record["mean"]), last, [], layers)
 
 
 def _from_root(path: Path) -> Path:

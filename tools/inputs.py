@@ -48,6 +48,11 @@ def differences(before: dict[str, str], now: dict[str, str]) -> list[str]:
     return [name for name in now | before if before.get(name) != now.get(name)]
 
 
+def digest(inputs: dict[str, str]) -> str:
+    """One word for all of a run's inputs."""
+    return hashlib.sha256(repr(sorted(inputs.items())).encode()).hexdigest()
+
+
 def git_commit() -> str | None:
     """The project's commit, with '+edited' when tracked files differ from it; None outside git."""
     try:

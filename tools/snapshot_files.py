@@ -22,12 +22,18 @@ class Snapshot:
         """What Caffe restores from."""
         return self.marker.with_suffix(".solverstate")
 
-    def is_whole(self) -> bool:
-        """Whether both files are there, byte for byte as they were written."""
+    def is_whole(self, inputs: str) -> bool:
+        """Whether it is of a training made from `inputs`, and both files are as they were written.
+
+        `inputs` is what the worker was told when it took the snapshot.
+        """
         try:
-            files = json.loads(self.marker.read_text(encoding="utf-8"))["files"]
-            return all(sha256(self.marker.with_name(name)) == it for name, it in files.items())
-        except (OSError, ValueError, KeyError):
+            marker = json.loads(self.marker.read_text(encoding="utf-8"))
+            files = marker["files"]
+            return marker["inputs"] == inputs and all(
+                sha256(self.marker.with_name(name)) == it for name, it in files.items()
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
 
     def remove(self) -> None:
@@ -47,9 +53,9 @@ def snapshots(prefix: Path) -> list[Snapshot]:
     return sorted(found, key=lambda snapshot: -snapshot.iteration)
 
 
-def newest_whole(prefix: Path) -> Snapshot | None:
-    """The newest snapshot that can be resumed from."""
-    return next((snapshot for snapshot in snapshots(prefix) if snapshot.is_whole()), None)
+def newest_whole(prefix: Path, inputs: str) -> Snapshot | None:
+    """The newest snapshot that a training made from `inputs` can be resumed from."""
+    return next((snapshot for snapshot in snapshots(prefix) if snapshot.is_whole(inputs)), None)
 
 
 def prune(prefix: Path, keep: int) -> None:

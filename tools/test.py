@@ -33,6 +33,10 @@ def main() -> None:
     if not record or record["state"] != records.TRAINED or not folder.final.exists():
         state = record["state"] if record else "not there"
         raise UserError(f"{folder.path} is {state}: it can be tested once it is trained")
+    if not data.list("test").is_file():
+        raise UserError(
+            f"{data.list('test')} is missing: `make lists TASK={arguments.task}` makes it"
+        )
     tested = {"weights": sha256(folder.final), "list": sha256(data.list("test"))}
     results = _results(folder)
     if arguments.force or results is None or results["tested"] != tested:
@@ -44,6 +48,9 @@ def _test(
     folder: RunFolder, data: DataFolder, tested: dict[str, str], arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Predict and score; write results.json last, when all else is there."""
+    for path in (data.lmdb_record, data.lmdb("test") / "data.mdb"):
+        if not path.is_file():
+            raise UserError(f"{path} is missing: `make lmdb TASK={arguments.task}` makes it")
     device = pick_device(arguments)
     keys, labels = _expected(data.list("test"), data)
     classes = data.classes.read_text(encoding="utf-8").splitlines()

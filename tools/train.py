@@ -6,6 +6,8 @@ import argparse
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +22,20 @@ from datasets.folders import DataFolder
 from engines.client import Event, Interrupted
 from models.compare import Comparison, check_weights
 from models.store import require
-from prototxt.read import read_solver
+from prototxt.read import read_nets, read_solver
 from prototxt.settings import Settings, add_settings_flags, settings_from
 from tools import record as records
 from tools.curve import Curve, Point
 from tools.device import Device, add_device_flags, pick_device
 from tools.inits import Start, find_start
-from tools.inputs import differences, fingerprint, git_commit
+from tools.inputs import differences, digest, fingerprint, git_commit
 from tools.plots import draw_curve
 from tools.runs import RunFolder, check_run_name, prototxt_folder, run_folder
 from tools.snapshot_files import newest_whole, prune
 
 _KEPT_SNAPSHOTS = 2  # while training; the older one is there should the newer be damaged
 _ROOM = 6 * 250_000_000  # bytes: final and best weights, two snapshots of two files each
+_WORKER_DIES = 3.0  # seconds at most that the worker of a killed training still holds the lock
 _INPUTS_WORDS = {"lmdb": "the LMDBs", "weights": "the starting weights", "mean": "the mean"}
 
 
@@ -81,8 +84,7 @@ def train(job: Job, *, keep_all: bool = False, force: bool = False) -> None:
     A run made from other files than today's (an edited prototxt, say) is moved aside, not lost.
     Raises UserError, and Interrupted after Ctrl-C (a snapshot has been taken then).
     """
-    lock = job.folder.path.with_name(f".{job.name}.lock")
-    with alone(lock, f"a training of {job.folder.path}", wait=False) as held:
+    with _alone(job.folder) as held:
         inputs = fingerprint(job.prototxts, job.data, job.start.mean, job.start.weights)
         record = _reusable_record(job.folder, inputs, force)
         if record and record["state"] == records.TRAINED and job.folder.final.exists():
@@ -109,15 +111,19 @@ class Training:
         self.keep_all = keep_all
         solver = job.prototxts / "solver.prototxt"
         self.prefix = Path(read_solver(solver).snapshot_prefix or solver.with_suffix(""))
+        if self.prefix.is_dir():  # as Caffe does (UpgradeSnapshotPrefixProperty)
+            self.prefix /= solver.stem
         self.prefix.parent.mkdir(parents=True, exist_ok=True)
         self.folder.path.mkdir(parents=True, exist_ok=True)
-        snapshot = newest_whole(self.prefix) if record else None
+        self.inputs = digest(inputs)
+        snapshot = newest_whole(self.prefix, self.inputs) if record else None
         self.resume = snapshot.state if snapshot else None
         self.record = record or self._new_record(inputs)
         self.curve = Curve(self.folder.curve, snapshot.iteration if snapshot else None)
         self.comparison = self._look_at_weights()
-        self.train_images = _records(job.data.lmdb("train"))
-        self.val_images = _records(job.data.lmdb("val"))
+        nets = read_nets(job.prototxts / "train_val.prototxt")
+        self.train_images = _records(nets.train_source or str(job.data.lmdb("train")))
+        self.val_images = _records(nets.test_source)
         self.began = time.monotonic() - self.curve.seconds
         self.bar = bar(what=f"train {job.task}/{job.name}", unit="it", total=None)
         self.since: list[Event] = []  # iterations since the last point of the curve
@@ -141,7 +147,7 @@ class Training:
             )
         except Interrupted:
             self._save(records.INTERRUPTED, reason="interrupted")
-            newest = newest_whole(self.prefix)
+            newest = newest_whole(self.prefix, self.inputs)
             where = f"from iteration {newest.iteration}" if newest else "from the beginning"
             raise Interrupted(
                 f"interrupted; the same make line goes on {where} ({self.folder.path})"
@@ -160,7 +166,9 @@ class Training:
             return None
         if start.is_card:
             require(start.init)
-        return check_weights(self.job.device.engine, start.weights, start.last_layer)
+        return check_weights(
+            self.job.device.engine, start.weights, start.last_layer, expected=start.layers
+        )
 
     def _request(self) -> dict[str, Any]:
         best = self.curve.best
@@ -168,6 +176,8 @@ class Training:
             "solver": str(self.job.prototxts / "solver.prototxt"),
             "weights": str(self.job.start.weights) if self.job.start.weights else None,
             "run": str(self.folder.path),
+            "snapshot_prefix": str(self.prefix),
+            "inputs": self.inputs,
             "resume": str(self.resume) if self.resume else None,
             "validation_images": self.val_images,
             "validated": self.curve.last_validated,
@@ -317,24 +327,50 @@ def _reusable_record(
     folder: RunFolder, inputs: dict[str, str], force: bool
 ) -> records.Record | None:
     """The record of a run of the same inputs; a run of others is moved aside first."""
-    record = records.read(folder.record)
+    record = None if force else records.read(folder.record)
     if record is None:
-        return None
-    changed = differences(record["inputs"], inputs)
-    if not changed and not force:
-        return record
+        if not any(path.exists() for path in (folder.record, folder.final, folder.best)):
+            return None
+        why = "FORCE=1" if force else f"{folder.record.name} is missing"
+    else:
+        changed = differences(record["inputs"], inputs)
+        if not changed:
+            return record
+        why = f"{', '.join(_INPUTS_WORDS.get(name, name) for name in changed)} changed"
     number = 1
     while (aside := folder.path.with_name(f"{folder.path.name}.old-{number}")).exists():
         number += 1
     folder.path.rename(aside)
-    why = ", ".join(_INPUTS_WORDS.get(name, name) for name in changed) or "FORCE=1"
-    print(f"{folder.path}: begun anew ({why} changed); what was there is now {aside}")
+    print(f"{folder.path}: begun anew ({why}); what was there is now {aside}")
     return None
 
 
-def _records(lmdb_folder: Path) -> int:
-    with lmdb.open(str(lmdb_folder), readonly=True, lock=False) as database:
-        return int(database.stat()["entries"])
+def _records(lmdb_folder: str) -> int:
+    """Records of an LMDB; 0 for a net that reads none, or for one that Caffe will miss."""
+    if not lmdb_folder or not Path(lmdb_folder).exists():
+        return 0
+    try:
+        with lmdb.open(lmdb_folder, readonly=True, lock=False) as database:
+            return int(database.stat()["entries"])
+    except lmdb.Error as error:
+        raise UserError(f"{lmdb_folder} is no LMDB that can be read: {error}") from None
+
+
+@contextmanager
+def _alone(folder: RunFolder) -> Iterator[int]:
+    """Hold the run's lock, so that no two trainings write into one folder."""
+    lock = folder.path.with_name(f".{folder.path.name}.lock")
+    patience = time.monotonic() + _WORKER_DIES
+    with ExitStack() as stack:
+        held = None
+        while held is None:
+            try:
+                held = stack.enter_context(alone(lock, f"a training of {folder.path}", wait=False))
+            except UserError:
+                if time.monotonic() > patience:
+                    raise
+                time.sleep(0.1)
+        yield held
 
 
 def _flags() -> argparse.ArgumentParser:
