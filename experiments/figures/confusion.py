@@ -112,7 +112,7 @@ class _Box:
             names = min(longest, 40) * self.font * 0.6 / 72 + 0.1
             self.left = names + 0.25
             self.side = min(width - self.left - self.right, highest - self.top - names - 0.35)
-            if self.side * 72 / count >= self.font + 1:
+            if self.side * 72 / count >= self.font + 4:
                 break
         self.side = max(self.side, count * _POSTER_CELL / 72)
         self.cell = self.side * 72 / count  # points
@@ -139,7 +139,7 @@ def _fill(axes: Axes, box: _Box) -> None:
     run = matrix.run
     axes.set_title(f"{run.task}: {run.accuracy:.1%} of {run.images} test images")
     if count <= _NUMBERED:
-        size = min(box.cell * 0.5, 8)
+        size = min(box.cell * 0.55, 8)
         for (row, column), share in np.ndenumerate(part):
             if round(share * 100):
                 axes.text(

@@ -47,23 +47,26 @@ class Plot:
     remarks: tuple[str, ...] = field(default=())  # what the reader must know of its runs
 
 
-def save(plot: Plot, report: Path) -> list[Path]:
-    """Write a figure as PNG, as PDF for print, and its numbers as CSV.
+def save(plot: Plot, report: Path, *, pdf: bool = True) -> list[Path]:
+    """Write a figure as PNG, as PDF for print if `pdf`, and its numbers as CSV.
 
     Nothing is drawn again while its numbers and the code that draws it are the same.
     """
     assert plot.draw is not None
-    png, pdf, numbers = (report / f"{plot.name}.{kind}" for kind in ("png", "pdf", "csv"))
+    numbers = report / f"{plot.name}.csv"
+    pictures = [report / f"{plot.name}.{kind}" for kind in ("png", "pdf")]
     text = plot.table.to_csv(index=False, lineterminator="\n")
-    if not _up_to_date(text, png, pdf, numbers):
-        numbers.unlink(missing_ok=True)
+    wanted = pictures if pdf else pictures[:1]
+    if not _up_to_date(text, numbers, wanted):
+        for path in (numbers, *pictures):
+            path.unlink(missing_ok=True)
         with mpl.rc_context(LOOK):
             figure = plot.draw()
-            for path in (png, pdf):
+            for path in wanted:
                 with whole_file(path) as aside:
                     figure.savefig(aside, format=path.suffix[1:], dpi=DPI)
         write_text(numbers, text)  # last: it says that the pictures are of these numbers
-    return [png, pdf, numbers]
+    return [*wanted, numbers]
 
 
 def bare(axes: Axes) -> None:
@@ -73,9 +76,9 @@ def bare(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _up_to_date(text: str, png: Path, pdf: Path, numbers: Path) -> bool:
-    if not all(path.is_file() for path in (png, pdf, numbers)):
+def _up_to_date(text: str, numbers: Path, pictures: list[Path]) -> bool:
+    if not all(path.is_file() for path in (numbers, *pictures)):
         return False
     code = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
-    drawn = min(png.stat().st_mtime, pdf.stat().st_mtime)
+    drawn = min(path.stat().st_mtime for path in pictures)
     return drawn > code and numbers.read_text(encoding="utf-8") == text
