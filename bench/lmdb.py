@@ -4,8 +4,8 @@
     python -m bench.lmdb --quick    about 1 minute
 
 All contenders take the same JPEGs of about 1 megapixel, in turn, in one run; a ratio of two rates
-counts, not a rate. The other part builds collections of small images, each twice as large as the
-one before, up to 100,000: time grows in proportion, memory does not.
+counts, not a rate. The other part builds collections of small images, of growing size, up to
+100,000: time grows in proportion, memory does not.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _in_proportion(folder: Path, largest: int, workers: int) -> None:
     names, _ = _write_images(images, 500, 12_000)
     print(f"\ncollections of small images ({workers} processes)")
     first = None
-    for number in (largest // 4, largest // 2, largest):
+    for number in (largest // 10, largest // 3, largest):
         listed = [names[row % len(names)] for row in range(number)]
         task = _write_task(folder / "proportion", images, listed)
         start = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -235,8 +236,7 @@ def test_lasting_failures_are_reported_and_leave_no_file(
         manners,
     )
     assert [failure.path for failure in outcome.failures] == ["bad.jpg"]
-    with pytest.raises(AssertionError, match=why):
-        raise AssertionError(outcome.failures[0].why)
+    assert re.search(why, outcome.failures[0].why)
     assert server.asked[path] == times
     assert files(root) == {"good.jpg"}
 
@@ -297,8 +297,7 @@ def test_bad_rows_of_a_catalogue_are_reported(
 ) -> None:
     address = url.replace("{server}", server.url) if url else None
     outcome = download([Wanted(path, address)], tmp_path / "images", QUICK)
-    with pytest.raises(AssertionError, match=why):
-        raise AssertionError(outcome.failures[0].why)
+    assert re.search(why, outcome.failures[0].why)
     assert not (tmp_path / "a.jpg").exists()
 
 
