@@ -48,39 +48,55 @@ def _test(
     folder: RunFolder, data: DataFolder, tested: dict[str, str], arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Predict and score; write results.json last, when all else is there."""
-    for path in (data.lmdb_record, data.lmdb("test") / "data.mdb"):
-        if not path.is_file():
-            raise UserError(f"{path} is missing: `make lmdb TASK={arguments.task}` makes it")
     device = pick_device(arguments)
-    keys, labels = _expected(data.list("test"), data)
-    classes = data.classes.read_text(encoding="utf-8").splitlines()
-    probabilities = _predict(folder, data, labels, device)
-    if probabilities.shape[1] != len(classes):
-        raise UserError(
-            f"{folder.train_val} has {probabilities.shape[1]} outputs, but {data.classes} names "
-            f"{len(classes)} classes"
-        )
-    scores = score(probabilities, labels, classes)
-    _write_predictions(folder.path / "predictions.csv", keys, labels, probabilities, classes)
-    _write_confusion(folder.path / "confusion.csv", scores, classes)
-    title = f"{arguments.task}: top-1 {scores.summary['top1']:.1%} of {len(labels)} test images"
-    draw_confusion(scores.confusion, classes, folder.path / "confusion.png", title)
-    results = {
-        **scores.summary,
-        "per_class": scores.per_class,
-        "tested": tested,
-        "when": records.now(),
-        "engine": device.about,
-    }
+    found = score_weights(
+        folder.final, folder.train_val, data, device, out=folder.path, task=arguments.task
+    )
+    results = {**found, "tested": tested, "when": records.now(), "engine": device.about}
     write_text(folder.results, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     return results
 
 
-def _predict(folder: RunFolder, data: DataFolder, labels: np.ndarray, device: Device) -> np.ndarray:
+def score_weights(
+    weights: Path, train_val: Path, data: DataFolder, device: Device, *, out: Path, task: str
+) -> dict[str, Any]:
+    """Score weights on every test image of `data`, through the TEST phase of `train_val`.
+
+    Writes predictions.csv, confusion.csv and confusion.png to the folder `out`; returns the
+    metrics of tools.metrics.Scores, with per_class. Raises UserError when net and data don't fit,
+    or there is no LMDB.
+    """
+    for path in (data.lmdb_record, data.lmdb("test") / "data.mdb"):
+        if not path.is_file():
+            raise UserError(f"{path} is missing: `make lmdb TASK={task}` makes it")
+    keys, labels = _expected(data.list("test"), data)
+    classes = data.classes.read_text(encoding="utf-8").splitlines()
+    probabilities = _predict(weights, train_val, data, labels, device, out)
+    if probabilities.shape[1] != len(classes):
+        raise UserError(
+            f"{train_val} has {probabilities.shape[1]} outputs, but {data.classes} names "
+            f"{len(classes)} classes"
+        )
+    scores = score(probabilities, labels, classes)
+    _write_predictions(out / "predictions.csv", keys, labels, probabilities, classes)
+    _write_confusion(out / "confusion.csv", scores, classes)
+    title = f"{task}: top-1 {scores.summary['top1']:.1%} of {len(labels)} test images"
+    draw_confusion(scores.confusion, classes, out / "confusion.png", title)
+    return {**scores.summary, "per_class": scores.per_class}
+
+
+def _predict(
+    weights: Path,
+    train_val: Path,
+    data: DataFolder,
+    labels: np.ndarray,
+    device: Device,
+    folder: Path,
+) -> np.ndarray:
     """Probabilities (images, classes) for the test LMDB, in the order of its list."""
     images = len(labels)
     with (
-        tempfile.TemporaryDirectory(prefix=".test.", dir=folder.path) as aside,
+        tempfile.TemporaryDirectory(prefix=".test.", dir=folder) as aside,
         bar(what="test", unit="image", total=images) as progress,
     ):
         out = Path(aside) / "predictions.npz"
@@ -91,14 +107,14 @@ def _predict(folder: RunFolder, data: DataFolder, labels: np.ndarray, device: De
         device.engine.call(
             "predict",
             {
-                "train_val": str(folder.train_val),
-                "weights": str(folder.final),
+                "train_val": str(train_val),
+                "weights": str(weights),
                 "lmdb": str(data.lmdb("test")),
                 "images": images,
                 "out": str(out),
                 "gpu": device.gpu,
             },
-            log=folder.path / "test.log",
+            log=folder / "test.log",
             on_event=on_event,
         )
         with np.load(out) as found:
