@@ -17,10 +17,10 @@ GPU         ?= auto
 SETTINGS    := EPOCHS LR LR_STEP_EPOCHS LR_GAMMA MOMENTUM WEIGHT_DECAY BATCH DROPOUT NEW_LAYER_LR \
                SEED DEVICE_BATCH
 VARIABLES   := $(SETTINGS) INIT SCENARIO SPLIT SPLIT_SEED RAW GPU THREADS RUN FORCE KEEP TASK \
-               SKIP_BROKEN WORKERS SOURCE WEIGHTS FILE MEAN TESTS \
+               SKIP_BROKEN WORKERS SOURCE WEIGHTS FILE MEAN TESTS GRID SCHEDULER SIDE_BY_SIDE \
+               LOG WITH \
                PYTHON CAFFE_PYTHON CAFFE_DEBS DEBIAN_MIRROR
-TARGETS     := demo caffe weights doctor lists lmdb verify-lmdb images prototxt train evaluate \
-               inspect sample table1 fig1 fig2 fig3 fig4 bench lint test venv help
+TARGETS     := $(sort $(shell sed -n 's/^\([a-z0-9][a-z0-9 -]*\):[^\#=]*\#\#.*/\1/p' Makefile))
 TASKS       := $(shell sed -n 's/^\[\([A-Za-z0-9_]*\)\].*/\1/p' datasets/tasks.toml)
 
 # ---- A misspelt variable is an error, not a default ----------------------------------------------
@@ -36,8 +36,8 @@ endif
 # ---- Ground: the Python packages, Caffe, the sample ----------------------------------------------
 
 PY     := .venv/bin/python
-FLAGS  := --task '$(TASK)' --init '$(INIT)' --scenario '$(SCENARIO)' \
-          $(foreach name,$(SETTINGS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) '$($(name))'))
+SETTING_FLAGS := $(foreach name,$(SETTINGS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) '$($(name))'))
+FLAGS  := --task '$(TASK)' --init '$(INIT)' --scenario '$(SCENARIO)' $(SETTING_FLAGS)
 PLAN_FLAGS = $(FLAGS) --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' --raw '$(RAW)' --run '$(RUN)'
 DEVICE := --gpu '$(GPU)' $(if $(THREADS),--threads '$(THREADS)')
 FORCED := $(if $(filter-out 0,$(FORCE)),--force)
@@ -160,8 +160,44 @@ images: .venv/.ready  ## download the images of SOURCE (wga or wikiart), or of T
 table1: .venv/.ready  ## classes and images of each task, counted from the catalogues, beside the paper's
 	@$(PY) -m experiments.table1 --raw '$(RAW)'
 
+table2 table3 table4: .venv/.ready  ## printed, ours, difference, from the runs there are
+	@$(PY) -m experiments.tables $(@:table%=%)
+
 fig2 fig3: .venv/.ready  ## class distributions
 	@$(PY) -m experiments.class_distribution --figure $@ --raw '$(RAW)'
+
+FIGURES := fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 fig14
+fig5 fig6 fig7 fig8 fig9:  ## curves, accuracy and time, from the runs there are
+fig10 fig11 fig12 fig13 fig14:  ## confusion matrices and confused pairs
+$(FIGURES): .venv/.ready
+	@$(PY) -m experiments.figures $(@:fig%=%)
+
+report: .venv/.ready  ## experiments/report/index.html: whatever exists so far
+	@$(PY) -m experiments.report
+
+# ---- Many runs -----------------------------------------------------------------------------------
+
+grid: .venv/.ready $(ENGINE) $(if $(SCHEDULER),.venv/.with-grid)  ## all runs of GRID (a TOML file, or table2 ...); SCHEDULER=tcp://...
+	@$(PY) -m experiments.grid --grid $(GRID) --raw '$(RAW)' --gpu '$(GPU)' \
+	  $(if $(SCHEDULER),--scheduler '$(SCHEDULER)') $(if $(THREADS),--threads '$(THREADS)') \
+	  $(if $(SIDE_BY_SIDE),--side-by-side '$(SIDE_BY_SIDE)') $(if $(KEEP),--keep '$(KEEP)') \
+	  $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken)
+
+status: .venv/.ready  ## which runs are done, running, failed, missing; their cost
+	@$(PY) -m experiments.status $(if $(GRID),--grid $(GRID))
+
+paper: .venv/.ready  ## everything: all runs of the paper, its tables and figures, the report
+	@$(MAKE) --no-print-directory grid GRID='table2 table3 table4 figures'
+	@$(MAKE) --no-print-directory table1 fig2 fig3 report
+
+# ---- Against somebody else's Caffe, and between runs ----------------------------------------------
+
+compare: .venv/.ready $(ENGINE)  ## LOG=their.log RUN=task/run: curves; WEIGHTS=a WITH=b: layer by layer
+	@$(if $(LOG),$(PY) -m experiments.compare_logs --log '$(LOG)' --run '$(RUN)',\
+	  $(PY) -m experiments.compare_weights --weights '$(WEIGHTS)' --with '$(WITH)')
+
+significance: .venv/.ready  ## are the inits different on TASK? McNemar, bootstrap
+	@$(PY) -m experiments.significance --task '$(TASK)' --scenario '$(SCENARIO)' $(SETTING_FLAGS)
 
 # ---- For developers ------------------------------------------------------------------------------
 
