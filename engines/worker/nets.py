@@ -1,0 +1,124 @@
+"""Deploy nets with their weights, cut to what is asked for, kept for the next request."""
+
+import collections
+import os
+import shutil
+import tempfile
+
+import caffe
+import caffemodel
+import device
+import images
+import prototxts
+from errors import WorkerError
+
+KEPT = 3  # nets in memory; CaffeNet takes 230 MB
+_kept = collections.OrderedDict()
+_device = []  # the GPU chosen so far: asking again for the same one costs a child process
+
+
+class Model:
+    """A net ready to run: `net`, `input` (blob), `crop` (height, width), `mean`."""
+
+    def __init__(self, net, param, mean, mean_path):
+        self.net = net
+        self.param = param
+        self.mean = mean
+        self.mean_path = mean_path
+        self.input = net.inputs[0]
+        self.crop = tuple(net.blobs[self.input].data.shape[2:])
+
+    def batch(self):
+        """Images that one forward pass takes."""
+        return self.net.blobs[self.input].data.shape[0]
+
+    def feed(self, pixels):
+        """Put uint8 pixels (batch or fewer, 3, height, width) into the input; the rest is zero."""
+        data = self.net.blobs[self.input].data
+        data[: len(pixels)] = images.prepare(pixels, self.mean, self.crop, self.mean_path)
+        data[len(pixels) :] = 0
+
+
+def load(asked, gpu, blob=None, batch=None, backward=False):
+    """The model of `asked` (deploy, weights, mean: paths), up to `blob` or whole.
+
+    `batch`: images a pass, None for the deploy net's own number. `backward`: gradients reach the
+    input, and none are computed for weights. Raises WorkerError for a net without that blob, and
+    weights that lack a layer of it: Caffe itself would compute on with zeros or random numbers.
+    """
+    if _device != [gpu]:
+        _kept.clear()
+        device.choose(gpu)
+        _device[:] = [gpu]
+    files = tuple(_stamp(asked[name]) for name in ("deploy", "weights", "mean"))
+    key = (files, blob, batch, backward)
+    if key not in _kept:
+        while len(_kept) >= KEPT:
+            _kept.popitem(last=False)
+        _kept[key] = _load(asked, blob, batch, backward)
+    _kept.move_to_end(key)
+    return _kept[key]
+
+
+def _load(asked, blob, batch, backward):
+    param = prototxts.read_net(asked["deploy"])
+    if blob is not None:
+        cut(param, blob, asked["deploy"])
+    if backward:
+        param.force_backward = True
+        for layer in param.layer:
+            for _ in range(len(layer.param), 2 if layer.type in LEARNT else 0):
+                layer.param.add()
+            for each in layer.param:
+                each.lr_mult = 0
+    mean = images.read_mean(asked["mean"])
+    _, layers = caffemodel.read(asked["weights"])
+    folder = tempfile.mkdtemp()
+    try:
+        path = os.path.join(folder, "deploy.prototxt")
+        prototxts.write(param, path)
+        net = caffe.Net(path, caffe.TEST)
+    finally:
+        shutil.rmtree(folder)
+    if len(net.inputs) != 1 or len(net.blobs[net.inputs[0]].data.shape) != 4:
+        raise WorkerError(
+            "{}: a deploy net has one input of images, this one has {}".format(
+                asked["deploy"], ", ".join(net.inputs) or "none"
+            )
+        )
+    lacking = set(net.params) - {layer.name for layer in layers}
+    if lacking:
+        raise WorkerError(
+            "{} has no weights for layer {} of {}".format(
+                asked["weights"], ", ".join(sorted(lacking)), asked["deploy"]
+            )
+        )
+    net.copy_from(asked["weights"])
+    if batch is not None:
+        net.blobs[net.inputs[0]].reshape(batch, *net.blobs[net.inputs[0]].data.shape[1:])
+        net.reshape()
+    return Model(net, param, mean, asked["mean"])
+
+
+LEARNT = ("Convolution", "InnerProduct")
+
+
+def cut(param, blob, path):
+    """Drop the layers of a net that come after the last one that writes `blob`."""
+    last = max([i for i, layer in enumerate(param.layer) if blob in layer.top], default=-1)
+    if last < 0:
+        tops = [top for layer in param.layer for top in layer.top]
+        raise WorkerError(
+            "{} has no blob '{}'; it has {}".format(
+                path, blob, ", ".join(sorted(set(tops), key=tops.index)) or "none"
+            )
+        )
+    del param.layer[last + 1 :]
+
+
+def _stamp(path):
+    try:
+        there = os.stat(path)
+    except OSError as error:
+        raise WorkerError("{} can't be read: {}".format(path, error.strerror)) from None
+    return path, there.st_size, there.st_mtime_ns

@@ -1,0 +1,256 @@
+"""Nearest neighbours by cosine distance: exact, in half precision, or approximate.
+
+Cosine distance is 1 - a.b / (|a| |b|) (paper, section 5.4): faiss searches the inner product
+of unit vectors. A vector of zeros has no direction: its distance to all others is 1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from base.errors import UserError, unknown
+from base.files import whole_folder, write_text
+from similarity.features import FeatureSet, Vectors
+
+try:
+    import faiss as _faiss
+except ImportError as error:  # an extra: training and testing do without it
+    raise UserError(
+        f"the search needs the packages of the extra 'search' ({error}): "
+        "pip install --editable '.[search]'"
+    ) from None
+
+faiss: Any = _faiss  # its types are those of a C++ wrapper, and wrong here and there
+
+KINDS = ("exact", "half", "hnsw", "ivf")
+_CHUNK = 4096  # rows in hand while an index is filled
+_FEW = 4  # queries up to which NumPy's product is used: faiss gives each of them one core only
+_SAMPLE = 200  # queries that recall is measured with
+_SEED = 1
+
+Ticker = Callable[[int], None]  # told how many rows are done
+
+
+@dataclass(frozen=True)
+class Found:
+    """Neighbours of queries, nearest first. Both arrays are queries x k."""
+
+    distances: NDArray[np.float32]  # 0 for the same direction, 1 for a right angle, at most 2
+    rows: NDArray[np.int64]
+
+
+class Index:
+    """An index over the rows of a feature set."""
+
+    def __init__(self, index: Any, features: FeatureSet, kind: str, record: dict[str, Any]) -> None:
+        self.features = features
+        self.kind = kind
+        self.record = record  # seconds to build, bytes, recall@10 (1.0 for exact)
+        self._index = index
+        # The exact index's own memory, seen as an array: no second copy.
+        self._units: Vectors | None = _codes(index, features.dims) if kind == "exact" else None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def search(self, queries: Vectors, k: int) -> Found:
+        """The `k` nearest rows to each of the queries (queries x dims).
+
+        Raises UserError when `k` is larger than the collection, or the queries have another number
+        of dimensions: they are features of another net or blob.
+        """
+        queries = np.atleast_2d(np.asarray(queries, np.float32))
+        if queries.shape[1] != self.features.dims:
+            raise UserError(
+                f"a vector of {queries.shape[1]:,} numbers can't be looked up among vectors of "
+                f"{self.features.dims:,}: they are of different models or blobs"
+            )
+        if not 1 <= k <= len(self):
+            raise UserError(
+                f"K={k}: the collection has {len(self):,} images; K is 1 to {len(self):,}"
+            )
+        units_of = unit(queries)
+        if self._units is not None and len(queries) <= _FEW:
+            rows, scores = _product(self._units, units_of, k)
+        else:
+            scores, rows = self._index.search(units_of, k)
+        return Found(np.clip(1 - scores, 0, 2), rows.astype(np.int64))
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """The vectors at length 1; zeros stay zeros."""
+    vectors = np.asarray(vectors, np.float32)
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scale: Vectors = np.where(norms > 0, norms, 1).astype(np.float32)
+    return np.asarray(vectors / scale, np.float32)
+
+
+def build(features: FeatureSet, kind: str = "exact", tick: Ticker | None = None) -> Index:
+    """An index over all rows of `features`.
+
+    exact: faiss's IndexFlatIP, filled in memory each time, as large as the vectors.
+    half: the same in 16-bit floats, half as large.
+    hnsw, ivf: approximate; kept beside the features and used again while these are the same.
+    All but the exact one carry their recall@10 against it, measured with rows of the collection.
+    Raises UserError for an unknown kind or an empty collection.
+    """
+    if kind not in KINDS:
+        raise unknown("INDEX", kind, KINDS)
+    if not len(features):
+        raise UserError(f"{features.path} holds no images: there is nothing to search")
+    if kind == "exact":
+        started = time.monotonic()
+        index = _fill_exact(features, tick)
+        record = _record(started, len(features) * features.dims * 4) | {"recall": 1.0}
+        return Index(index, features, kind, record)
+    kept = features.path / f"index-{kind}"
+    found = _read_kept(kept, features)
+    if found is None:
+        found = _make_kept(kept, features, kind, tick)
+    return Index(found[0], features, kind, found[1])
+
+
+def exact(features: FeatureSet) -> Index:
+    """The exact index."""
+    return build(features, "exact")
+
+
+# ---- Exact --------------------------------------------------------------------------------------
+
+
+def _fill_exact(features: FeatureSet, tick: Ticker | None) -> Any:
+    """An IndexFlatIP whose memory is taken once: `add` by chunks would grow it by doubling."""
+    index = faiss.IndexFlatIP(features.dims)
+    index.codes.resize(len(features) * features.dims * 4)
+    index.ntotal = len(features)
+    units = _codes(index, features.dims)
+    for start in range(0, len(features), _CHUNK):
+        units[start : start + _CHUNK] = unit(features.vectors[start : start + _CHUNK])
+        if tick:
+            tick(min(start + _CHUNK, len(features)))
+    return index
+
+
+def _codes(index: Any, dims: int) -> Vectors:
+    flat = faiss.rev_swig_ptr(index.codes.data(), index.codes.size())
+    rows: Vectors = flat.view(np.float32).reshape(-1, dims)
+    return rows
+
+
+def _product(units: Vectors, queries: Vectors, k: int) -> tuple[NDArray[np.int64], Vectors]:
+    scores = units @ queries.T if len(queries) > 1 else (units @ queries[0])[:, None]
+    rows = np.argpartition(-scores, k - 1, axis=0)[:k] if k < len(units) else None
+    if rows is None:
+        rows = np.broadcast_to(np.arange(len(units))[:, None], scores.shape)
+    best = np.take_along_axis(scores, rows, axis=0)
+    # Nearest first; of equals the one that comes first in the collection.
+    order = np.lexsort((rows, -best), axis=0)
+    return np.take_along_axis(rows, order, axis=0).T, np.take_along_axis(best, order, axis=0).T
+
+
+# ---- Half precision and approximate -------------------------------------------------------------
+
+
+def _empty(features: FeatureSet, kind: str) -> Any:
+    dims, count = features.dims, len(features)
+    if kind == "half":
+        return faiss.IndexScalarQuantizer(
+            dims, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        )
+    if kind == "hnsw":
+        index = faiss.IndexHNSWSQ(
+            dims, faiss.ScalarQuantizer.QT_fp16, 24, faiss.METRIC_INNER_PRODUCT
+        )
+        index.hnsw.efConstruction, index.hnsw.efSearch = 80, 128
+        return index
+    lists = max(1, min(round(4 * math.sqrt(count)), count // 39))  # faiss wants 39 rows a list
+    quantizer = faiss.IndexFlatIP(dims)
+    index = faiss.IndexIVFScalarQuantizer(
+        quantizer, dims, lists, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT, False
+    )
+    index.own_fields = True
+    quantizer.this.disown()
+    index.nprobe = max(1, lists // 16)
+    index.cp.niter, index.cp.seed = 8, _SEED
+    return index
+
+
+def _make_kept(
+    kept: Path, features: FeatureSet, kind: str, tick: Ticker | None
+) -> tuple[Any, dict[str, Any]]:
+    started = time.monotonic()
+    index = _empty(features, kind)
+    if not index.is_trained:
+        random = np.random.default_rng(_SEED)
+        count = min(len(features), 64 * getattr(index, "nlist", 1))
+        rows = np.sort(random.choice(len(features), count, replace=False))
+        index.train(unit(features.vectors[rows]))
+    for start in range(0, len(features), _CHUNK):
+        index.add(unit(features.vectors[start : start + _CHUNK]))
+        if tick:
+            tick(min(start + _CHUNK, len(features)))
+    with whole_folder(kept) as aside:
+        faiss.write_index(index, str(aside / "index.faiss"))
+        size = (aside / "index.faiss").stat().st_size
+        record = _record(started, size) | {"kind": kind, "features": features.identity}
+        record["recall"], record["recall_queries"] = _recall(index, features)
+        write_text(aside / "record.json", json.dumps(record, indent=1) + "\n")
+    return index, record
+
+
+def _read_kept(kept: Path, features: FeatureSet) -> tuple[Any, dict[str, Any]] | None:
+    """The kept index and its record; None when there is none, or it is of other features."""
+    try:
+        record = json.loads((kept / "record.json").read_text(encoding="utf-8"))
+        if record["features"] != features.identity:
+            shutil.rmtree(kept)  # stale: of other weights or images
+            return None
+        index = faiss.read_index(str(kept / "index.faiss"))
+    except (OSError, ValueError, KeyError, RuntimeError):
+        return None
+    return index, record
+
+
+def _recall(index: Any, features: FeatureSet) -> tuple[float, int]:
+    """The share of the exact 10 nearest that `index` finds, over random rows, themselves left out.
+
+    The exact ones are found chunk by chunk, so that no exact index need be in memory.
+    """
+    random = np.random.default_rng(_SEED)
+    count = min(_SAMPLE, len(features))
+    k = min(11, len(features))
+    rows = random.choice(len(features), count, replace=False)
+    queries = unit(features.vectors[np.sort(rows)])
+    own = np.sort(rows)[:, None]
+    best = np.full((count, 0), 0, np.float32)
+    names = np.full((count, 0), 0, np.int64)
+    for start in range(0, len(features), _CHUNK):
+        scores = queries @ unit(features.vectors[start : start + _CHUNK]).T
+        best = np.hstack([best, scores])
+        names = np.hstack(
+            [names, np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)]
+        )
+        keep = np.argsort(-best, axis=1, kind="stable")[:, :k]
+        best = np.take_along_axis(best, keep, axis=1)
+        names = np.take_along_axis(names, keep, axis=1)
+    _, found = index.search(queries, k)
+    hits = total = 0
+    for truth, answer, self_ in zip(names, found, own, strict=True):
+        wanted = [row for row in truth if row != self_[0]][:10]
+        hits += len(set(wanted) & set(answer.tolist()))
+        total += len(wanted)
+    return (hits / total if total else 1.0), count
+
+
+def _record(started: float, size: int) -> dict[str, Any]:
+    return {"seconds": round(time.monotonic() - started, 3), "bytes": size}
