@@ -67,11 +67,11 @@ def build_lmdbs(
     written = dict.fromkeys(PARTS, 0)
     warnings: dict[str, str] = {}
     mean = MeanSum()
-    paths = [f"{root}/{entry.path}" for part in PARTS for entry in lists[part]]
+    paths = (f"{root}/{entry.path}" for part in PARTS for entry in lists[part])
     with (
         alone(folder.path, f"a build of the LMDBs of {folder.path}", wait=False),
         ExitStack() as whole,
-        closing(decode_all(paths, workers)) as images,
+        closing(decode_all(paths, min(workers, total))) as images,
         bar(what="LMDB", unit="image", total=total) as progress,
     ):
         # The folders and the mean take their places when `whole` is left.

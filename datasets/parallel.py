@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext
 from multiprocessing.synchronize import Lock
@@ -39,34 +41,33 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def decode_all(paths: Sequence[str], workers: int) -> Generator[Decoded, None, None]:
+def decode_all(paths: Iterable[str], workers: int) -> Generator[Decoded, None, None]:
     """Decode and squash the files, in the order of `paths`, in `workers` processes.
 
     At most workers x 16 pictures of 197 kB wait at any time, however many paths there are. Raises
     UserError if a process dies (out of memory, say).
     """
-
-    def chunk(number: int) -> Sequence[str]:
-        return paths[number * _CHUNK : (number + 1) * _CHUNK]
-
     context = multiprocessing.get_context("spawn")
-    count = -(-len(paths) // _CHUNK)
+    supply = iter(paths)
     handed = given = 0  # chunks: handed out to decoders; given back to the caller
     back: dict[int, list[Decoded]] = {}
     big = context.Lock()
-    pool = [_Decoder(context, big) for _ in range(min(workers, count))]
+    pool = [_Decoder(context, big) for _ in range(workers)]
     try:
-        while given < count:
+        while True:
             for decoder in sorted(pool, key=lambda one: len(one.queue)):
-                while (
-                    handed < min(count, given + _AHEAD * len(pool)) and len(decoder.queue) < _QUEUED
-                ):
-                    decoder.hand(handed, chunk(handed))
+                while len(decoder.queue) < _QUEUED and handed < given + _AHEAD * workers:
+                    chunk = list(itertools.islice(supply, _CHUNK))
+                    if not chunk:
+                        break
+                    decoder.hand(handed, chunk)
                     handed += 1
+            if given == handed:
+                return
             for ready in wait([decoder.results for decoder in pool if decoder.queue]):
                 decoder = next(one for one in pool if one.results is ready)
-                number = decoder.queue[0]
-                back[number] = decoder.take(chunk(number))
+                number, images = decoder.take()
+                back[number] = images
             while given in back:
                 yield from back.pop(given)
                 given += 1
@@ -84,7 +85,7 @@ class _Decoder:
     """
 
     def __init__(self, context: SpawnContext, big: Lock) -> None:
-        self.queue: list[int] = []  # numbers of the chunks handed to it
+        self.queue: deque[tuple[int, list[str]]] = deque()  # numbers and paths of its chunks
         tasks, self._tasks = context.Pipe(duplex=False)
         self.results, results = context.Pipe(duplex=False)
         with contextlib.suppress(OSError):  # a smaller pipe is only slower
@@ -94,14 +95,15 @@ class _Decoder:
         tasks.close()
         results.close()
 
-    def hand(self, number: int, chunk: Sequence[str]) -> None:
+    def hand(self, number: int, chunk: list[str]) -> None:
         """Queue a chunk."""
-        self.queue.append(number)
+        self.queue.append((number, chunk))
         with contextlib.suppress(BrokenPipeError):  # it died; `take` finds that out
-            self._tasks.send(list(chunk))
+            self._tasks.send(chunk)
 
-    def take(self, chunk: Sequence[str]) -> list[Decoded]:
-        """The result of the oldest chunk in the queue, which is `chunk`."""
+    def take(self) -> tuple[int, list[Decoded]]:
+        """The number and result of the oldest chunk in the queue."""
+        number, chunk = self.queue.popleft()
         try:
             images = self.results.recv()
         except (EOFError, OSError):
@@ -111,8 +113,7 @@ class _Decoder:
             ) from None
         if isinstance(images, Exception):
             raise images
-        self.queue.pop(0)
-        return list(images)
+        return number, images
 
     def end(self) -> None:
         """End the process, whatever it is at."""

@@ -362,7 +362,7 @@ def test_the_tool_gets_a_catalogues_images_and_goes_on_after_a_kill(
 
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 60
-    while len(files(images)) < 5 and time.monotonic() < end:
+    while len(list(images.rglob("[!.]*.jpg"))) < 5 and time.monotonic() < end:
         time.sleep(0.01)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
