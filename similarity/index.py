@@ -63,11 +63,13 @@ class Index:
     def __len__(self) -> int:
         return len(self.features)
 
-    def search(self, queries: Vectors, k: int) -> Found:
+    def search(self, queries: Vectors, k: int, only: NDArray[np.bool_] | None = None) -> Found:
         """The `k` nearest rows to each of the queries (queries x dims).
 
-        Raises UserError when `k` is larger than the collection, or the queries have another number
-        of dimensions: they are features of another net or blob.
+        `only` (one a row) says which rows may be found; where an approximate index finds fewer
+        than `k` of them, the rest of `rows` is -1. Raises UserError when `k` is larger than the
+        collection (or than what `only` leaves of it), or the queries have another number of
+        dimensions: they are features of another net or blob.
         """
         queries = np.atleast_2d(np.asarray(queries, np.float32))
         if queries.shape[1] != self.features.dims:
@@ -75,16 +77,43 @@ class Index:
                 f"a vector of {queries.shape[1]:,} numbers can't be looked up among vectors of "
                 f"{self.features.dims:,}: they are of different models or blobs"
             )
-        if not 1 <= k <= len(self):
-            raise UserError(
-                f"K={k}: the collection has {len(self):,} images; K is 1 to {len(self):,}"
-            )
-        units_of = unit(queries)
+        there = len(self) if only is None else int(only.sum())
+        if not 1 <= k <= there:
+            what = "the collection has" if only is None else "the filter leaves"
+            raise UserError(f"K={k}: {what} {there:,} images; K is 1 to {there:,}")
+        units = unit(queries)
         if self._units is not None and len(queries) <= _FEW:
-            rows, scores = _product(self._units, units_of, k)
+            rows, scores = _product(self._units, units, k, only)
         else:
-            scores, rows = self._index.search(units_of, k)
+            scores, rows = self._index.search(units, k, params=self._parameters(only))
         return Found(np.clip(1 - scores, 0, 2), rows.astype(np.int64))
+
+    def vector(self, row: int) -> Vectors:
+        """The features of one row of the collection (dims,)."""
+        return np.array(self.features.vectors[row])
+
+    def _parameters(self, only: NDArray[np.bool_] | None) -> Any:
+        if only is None:
+            return None
+        selector = faiss.IDSelectorBatch(np.flatnonzero(only).astype(np.int64))
+        if self.kind == "hnsw":
+            return faiss.SearchParametersHNSW(sel=selector, efSearch=self._index.hnsw.efSearch)
+        if self.kind == "ivf":
+            return faiss.SearchParametersIVF(sel=selector, nprobe=self._index.nprobe)
+        return faiss.SearchParameters(sel=selector)
+
+
+def scan(features: FeatureSet, query: Vectors, k: int, only: NDArray[np.int64]) -> Found:
+    """The `k` nearest of the rows `only` to one query, read from the disk: no index is built."""
+    query = unit(query)
+    scores = np.concatenate(
+        [
+            unit(features.vectors[only[start : start + _CHUNK]]) @ query
+            for start in range(0, len(only), _CHUNK)
+        ]
+    )
+    order = np.argsort(-scores, kind="stable")[:k]
+    return Found(np.clip(1 - scores[order], 0, 2)[None], only[order][None])
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -120,11 +149,6 @@ def build(features: FeatureSet, kind: str = "exact", tick: Ticker | None = None)
     return Index(found[0], features, kind, found[1])
 
 
-def exact(features: FeatureSet) -> Index:
-    """The exact index."""
-    return build(features, "exact")
-
-
 # ---- Exact --------------------------------------------------------------------------------------
 
 
@@ -147,15 +171,21 @@ def _codes(index: Any, dims: int) -> Vectors:
     return rows
 
 
-def _product(units: Vectors, queries: Vectors, k: int) -> tuple[NDArray[np.int64], Vectors]:
-    scores = units @ queries.T if len(queries) > 1 else (units @ queries[0])[:, None]
-    rows = np.argpartition(-scores, k - 1, axis=0)[:k] if k < len(units) else None
-    if rows is None:
-        rows = np.broadcast_to(np.arange(len(units))[:, None], scores.shape)
-    best = np.take_along_axis(scores, rows, axis=0)
-    # Nearest first; of equals the one that comes first in the collection.
-    order = np.lexsort((rows, -best), axis=0)
-    return np.take_along_axis(rows, order, axis=0).T, np.take_along_axis(best, order, axis=0).T
+def _product(
+    units: Vectors, queries: Vectors, k: int, only: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.int64], Vectors]:
+    """Rows and scores (queries x k) of the largest products; of equals the first row first."""
+    found_rows, found_scores = [], []
+    for query in queries:
+        scores = units @ query
+        if only is not None:
+            scores[~only] = -np.inf
+        least = np.partition(scores, len(scores) - k)[len(scores) - k]
+        rows = np.flatnonzero(scores >= least)  # in the order of the collection
+        rows = rows[np.argsort(-scores[rows], kind="stable")[:k]]
+        found_rows.append(rows)
+        found_scores.append(scores[rows])
+    return np.array(found_rows, np.int64), np.array(found_scores, np.float32)
 
 
 # ---- Half precision and approximate -------------------------------------------------------------

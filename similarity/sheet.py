@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,16 +39,17 @@ def draw_sheet(
     for each in axes.flat:
         each.axis("off")
         each.set_anchor("N")
-    _show(axes[(len(rows) - 1) // 2][0], query, "query")
+    show(axes[(len(rows) - 1) // 2][0], query, "query")
     for line, (name, found) in zip(axes, rows, strict=True):
         for place, (each, shown) in enumerate(zip(line[1:], found, strict=False)):
-            _show(each, shown, name if place == 0 else "")
+            show(each, shown, name if place == 0 else "")
     _room(figure, len(rows))
     with whole_file(path) as aside:
         figure.savefig(aside, dpi=130, format="png")
 
 
-def _show(axes, shown: Shown, heading: str) -> None:  # type: ignore[no-untyped-def]
+def show(axes: Any, shown: Shown, heading: str) -> None:
+    """Show an image in matplotlib axes, a bold heading above it and its caption below."""
     height, width = shown.picture.shape[:2]
     scale = min(1.0, _SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -63,4 +65,4 @@ def _show(axes, shown: Shown, heading: str) -> None:  # type: ignore[no-untyped-
 
 def _room(figure: Figure, rows: int) -> None:
     """Captions hang below their images, where the layout sees none: leave room for them."""
-    figure.get_layout_engine().set(h_pad=0.3, rect=(0, 0.12 / rows, 1, 1 - 0.12 / rows))  # type: ignore[union-attr, call-arg]
+    figure.get_layout_engine().set(h_pad=0.18, rect=(0, 0.08 / rows, 1, 1 - 0.08 / rows))  # type: ignore[union-attr, call-arg]

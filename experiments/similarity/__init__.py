@@ -1,0 +1,1 @@
+"""The paper's similarity figures: 15 and 16."""

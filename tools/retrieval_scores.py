@@ -1,0 +1,91 @@
+"""Score retrieval: are the neighbours of a test image of its own genre, style, artist ...?"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from base.cli import run
+from base.errors import UserError
+from base.files import whole_file
+from similarity.scores import Retrieval, retrieval
+from tools.artworks import artworks
+from tools.collection_flags import add_collection_flags, collection_from
+from tools.device import add_device_flags, pick_device
+from tools.extraction import extract
+from tools.feature_models import FEATURES, Model, find_model
+
+_COLUMNS = ("genre", "style", "artist", "timeframe", "nationality")
+
+
+def main() -> None:
+    """Score every model by every column of the catalogue that is known, and write a CSV."""
+    arguments = _flags().parse_args()
+    if arguments.part not in ("train", "val", "test", "all"):
+        raise UserError(f"--part {arguments.part}: train, val, test or all")
+    ks = tuple(sorted(set(arguments.k)))
+    if ks[0] < 1:
+        raise UserError(f"K={ks[0]}: must be 1 or more")
+    models = [find_model(word) for word in arguments.models]
+    collection = collection_from(arguments)
+    known = artworks(collection)
+    device = pick_device(arguments)
+    scores: list[tuple[Model, str, Retrieval]] = []
+    for model in models:
+        features = extract(collection, model, device)
+        rows = features.rows(None if arguments.part == "all" else arguments.part)
+        vectors = np.array(features.vectors[rows])
+        items = [features.items[row] for row in rows]
+        for column in ("class", *_COLUMNS):
+            labels = np.array(
+                [
+                    item.label or None
+                    if column == "class"
+                    else known.get(item.image, {}).get(column)
+                    for item in items
+                ],
+                object,
+            )
+            names = [label for label in labels if label is not None]
+            if len(set(names)) > 1 and len(set(names)) < len(names):
+                scores.append((model, column, retrieval(vectors, labels, ks)))
+    if not scores:
+        raise UserError(f"nothing is known of the images of {collection.name}: no labels to score")
+    out = arguments.out or FEATURES / collection.name / "retrieval.csv"
+    _write(out, scores, ks)
+    for model, column, each in scores:
+        precision = ", ".join(f"P@{k} {each.precision[k]:.3f}" for k in ks)
+        print(
+            f"{model.name}  same {column}: {precision}, mAP {each.mean_average_precision:.3f}; "
+            f"chance {each.chance:.3f} ({each.queries:,} queries)"
+        )
+    print(out)
+
+
+def _write(path: Path, scores: list[tuple[Model, str, Retrieval]], ks: tuple[int, ...]) -> None:
+    with whole_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        header = [f"precision@{k}" for k in ks]
+        writer.writerow(["model", "same", "queries", *header, "mAP", "chance"])
+        for model, column, each in scores:
+            precision = [f"{each.precision[k]:.6f}" for k in ks]
+            tail = [f"{each.mean_average_precision:.6f}", f"{each.chance:.6f}"]
+            writer.writerow([model.name, column, each.queries, *precision, *tail])
+
+
+def _flags() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--models", nargs="+", required=True, help="runs or inits")
+    parser.add_argument("-k", "--k", type=int, nargs="+", default=[1, 5, 10], help="1 5 10")
+    parser.add_argument("--part", default="test", help="whose images ask and answer (%(default)s)")
+    parser.add_argument("--out", type=Path, help="the CSV")
+    add_collection_flags(parser)
+    add_device_flags(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    run(main)
