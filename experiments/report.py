@@ -30,7 +30,7 @@ from experiments.figures.every import NUMBERS, plot
 from experiments.figures.plot import Plot, save
 from experiments.grids import GRIDS, load_grid
 from experiments.intervals import wilson
-from experiments.run_records import Records, Run, edited_prototxts, read_all
+from experiments.run_records import Records, Run, edits, read_all
 from experiments.table1 import REPORT
 from prototxt.settings import PAPER, Settings
 from tools.runs import prototxt_folder
@@ -199,7 +199,7 @@ def _write_run(run: Run, records: Records, runs: Path) -> None:
         "results": results,
         "untested_why": fault.why if fault else "",
         "make_line": run.make_line,
-        "edited": edited_prototxts(run),
+        "edited": edits(run),
         "charts": charts(run.folder.curve),
         "confusion": f"{run.name}/{confusion.name}" if has_confusion else None,
         "per_class": [

@@ -145,16 +145,18 @@ def read_all(root: Path = RUNS) -> Records:
     return Records(tuple(kept), (*faults, *twins))
 
 
-def edited_prototxts(run: Run) -> list[str]:
-    """The prototxts of a run that are not what was generated: somebody edited them by hand.
+def edits(run: Run) -> list[str]:
+    """What somebody edited by hand in the prototxts that a run was made from, as far as it is told.
 
-    Only told where the prototxts are still there that it was made from.
+    Its settings don't say it: a run with edits is not quite the experiment that it is counted as.
     """
+    batch = run.record.get("batch", run.plan.settings.batch)
+    found = [f"batch {batch}"] if batch != run.plan.settings.batch else []
     try:
         made = json.loads((prototxt_folder(run.task, run.name) / RECORD).read_bytes())
     except (OSError, ValueError):
-        return []
-    return [
+        return found
+    return found + [
         path.name
         for path in (run.folder.train_val, run.folder.solver)
         if path.is_file() and sha256(path) not in made.get(path.name, [])
@@ -276,10 +278,7 @@ _STANDARD_NAME = re.compile(
 
 
 def _check_layers(record: dict[str, Any], plan: PlannedRun) -> None:
-    """What really was frozen, copied and batched is what scenario, init and settings say."""
-    batch = record.get("batch", plan.settings.batch)
-    if batch != plan.settings.batch:
-        raise _Unbelievable(f"its settings say batch {plan.settings.batch}, its solver {batch}")
+    """What really was frozen and copied is what the scenario and the init say."""
     layers = record.get("layers")
     if layers is None:
         return

@@ -29,7 +29,7 @@ from experiments.cells import (
 )
 from experiments.grids import PlannedRun, load_grid
 from experiments.intervals import beyond_chance
-from experiments.run_records import Records, edited_prototxts, read_all
+from experiments.run_records import Records, edits, read_all
 from experiments.table1 import REPORT
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
@@ -378,7 +378,7 @@ def _notes(table: int, rows: Iterable[Sequence[str | Entry]]) -> list[str]:
             )
     for cell in found:
         for each in cell.runs:
-            if edited := edited_prototxts(each):
+            if edited := edits(each):
                 notes.append(f"{each.folder.path}: {', '.join(edited)} edited by hand")
     return notes
 
