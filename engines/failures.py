@@ -7,6 +7,7 @@ import re
 _FATAL = re.compile(r"^F\d{4} [\d:.]+\s+\d+ (?P<where>[\w.]+:\d+)\] (?P<words>.*)")
 _LAYER = re.compile(r"^I\d{4} .*\] (?:Creating Layer|Setting up) (?P<layer>\S+)")
 _NET = re.compile(r"^I\d{4} .*\] (?:Creating (?:training|test) net .*file: )(?P<file>\S+)")
+_BUILT = re.compile(r"^I\d{4} .*\] Network initialization done\.")
 _PARSE = re.compile(r"Error parsing text-format (?P<what>[\w.]+): (?P<words>.*)")
 
 
@@ -20,7 +21,9 @@ def explain(log: str) -> str | None:
         if match := _LAYER.match(line):
             layer = match["layer"]
         elif match := _NET.match(line):
-            file = match["file"]
+            file, layer = match["file"], None
+        elif _BUILT.match(line):
+            layer = None  # what fails later fails in no layer's set-up
         elif match := _PARSE.search(line):
             parse = f"{match['what']} {match['words']}"
         elif match := _FATAL.match(line):

@@ -1,8 +1,10 @@
 """Reading prototxts, edited by hand as they may be, before Caffe would abort on them."""
 
+import difflib
 import io
 import os
 
+import caffe
 from caffe.proto import caffe_pb2
 from errors import WorkerError
 from google.protobuf import text_format
@@ -18,14 +20,27 @@ def read_net(path):
     return _read(path, caffe_pb2.NetParameter())
 
 
-def check_sources(layers, path):
-    """Raise WorkerError when a Data layer reads what is not there: Caffe would not say which."""
+def check_layers(layers, path):
+    """Raise WorkerError for what Caffe would abort on without naming the layer or the file.
+
+    These are an unknown type, and a Data layer whose database is not there.
+    """
+    known = list(caffe.layer_type_list())
     for layer in layers:
-        source = layer.data_param.source if layer.type == "Data" else None
-        if source is not None and not os.path.exists(source):
+        at = "{}: layer '{}'".format(path, layer.name)
+        if layer.type not in known:
+            near = difflib.get_close_matches(layer.type, known)
+            hint = "; did you mean {}?".format(" or ".join(near)) if near else ""
             raise WorkerError(
-                "{}: layer '{}': its source {} is not there".format(path, layer.name, source)
+                "{}: this Caffe has no layer type '{}'{}".format(at, layer.type, hint)
             )
+        if layer.type == "Data":
+            source = layer.data_param.source
+            if not os.path.exists(source):
+                raise WorkerError("{}: its source {} is not there".format(at, source or "(none)"))
+            is_lmdb = layer.data_param.backend == caffe_pb2.DataParameter.LMDB
+            if is_lmdb and not os.path.exists(os.path.join(source, "data.mdb")):
+                raise WorkerError("{}: its source {} is no LMDB".format(at, source))
 
 
 def write(message, path):

@@ -54,7 +54,7 @@ def load(path, lmdb, weights, beside):
             "{}: the TEST net must have exactly one Data layer, not {}".format(path, len(data))
         )
     data[0].data_param.source = lmdb
-    prototxts.check_sources(data, path)
+    prototxts.check_layers([layer for layer in param.layer if in_test(layer)], path)
     used = beside + ".prototxt"
     prototxts.write(param, used)
     try:

@@ -138,12 +138,13 @@ class Training:
         told, at, since = time.monotonic(), self.solver.iter, []
         while self.solver.iter < iteration and not self.stop:
             del self.losses[:]
+            lr = self.solver.lr  # Caffe's own figure: after the step it is that of the next one
             self.solver.step(1)
             loss = float(numpy.mean(self.losses))
             if not math.isfinite(loss):
                 raise WorkerError(
                     "the loss is {} at iteration {} (learning rate {:g}): training has diverged; "
-                    "try a smaller LR".format(loss, self.solver.iter, self.solver.lr)
+                    "try a smaller LR".format(loss, self.solver.iter, lr)
                 )
             since.append(loss)
             now = time.monotonic()
@@ -154,7 +155,7 @@ class Training:
                     "iteration",
                     iteration=self.solver.iter,
                     loss=sum(since) / len(since),
-                    lr=float("%.6g" % self.solver.lr),  # a float32 in Caffe: 0.1 is 0.10000000149
+                    lr=float("%.6g" % lr),  # a float32 in Caffe: 0.1 is 0.10000000149
                     images=done * self.batch,
                     seconds=now - told,
                     curve=bool(display) and not self.validation_is_due(),
@@ -225,7 +226,7 @@ def load_solver(param, request):
     """
     if not param.net:
         raise WorkerError("{}: no `net:` line".format(request["solver"]))
-    prototxts.check_sources(prototxts.read_net(param.net).layer, param.net)
+    prototxts.check_layers(prototxts.read_net(param.net).layer, param.net)
     if param.max_iter <= 0:
         raise WorkerError("{}: max_iter must be positive".format(request["solver"]))
     used = caffe_pb2.SolverParameter()
