@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from engines.client import Engine, find_engine
+from tests.small_world import DATA, World, build_data
+from tools.device import Device
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +55,32 @@ def in_engine(engine_python: Path) -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def device(engine: Engine) -> Device:
+    """The engine on the CPU, and what it says of itself."""
+    return Device(engine, engine.call("about", {"gpu": None}), None)
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lists, LMDBs and mean of the small world's task, built once."""
+    folder = tmp_path_factory.mktemp("small") / DATA.path.name
+    build_data(folder)
+    return folder
+
+
+@pytest.fixture
+def world(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small_data: Path,
+    device: Device,
+    caffe_bin: Callable[[str], Path],
+) -> World:
+    """A small project (tests/small_world.py) in a new folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    DATA.path.parent.mkdir()
+    DATA.path.symlink_to(small_data)
+    return World(device, caffe_bin("caffe"))

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -74,7 +74,7 @@ class Plan:
     max_iter: int = 12
     iter_size: int = 2
     batch: int = 4
-    lr: float = 0.05
+    lr: float = 0.01
     seed: int = 7
     scenario: str = "all"
     test_interval: int = 3
@@ -270,7 +270,10 @@ def _layers(plan: Plan, *, train: bool) -> Iterable[str]:
     yield learnt("conv1", "Convolution", "data", "num_output: 4 kernel_size: 7 stride: 4")
     yield relu("conv1")
     yield pool("pool1", "conv1")
-    yield 'layer { name: "norm1" type: "LRN" bottom: "pool1" top: "norm1" }'
+    yield (
+        'layer { name: "norm1" type: "LRN" bottom: "pool1" top: "norm1" '
+        "lrn_param { alpha: 0.0001 } }"
+    )
     yield learnt("conv2", "Convolution", "norm1", "num_output: 6 pad: 2 kernel_size: 5 group: 2")
     yield relu("conv2")
     yield pool("pool2", "conv2")
@@ -288,8 +291,3 @@ def _layers(plan: Plan, *, train: bool) -> Iterable[str]:
         )
         below = name
     yield learnt(last_layer(plan.task), "InnerProduct", below, f"num_output: {plan.classes}")
-
-
-def changed(plan: Plan, **what: object) -> Plan:
-    """A plan with some of its numbers changed."""
-    return replace(plan, **what)  # type: ignore[arg-type]
