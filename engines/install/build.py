@@ -46,7 +46,7 @@ def install(
     Raises UserError with the ways out.
     """
     start = time.monotonic()
-    _check_machine()
+    check_machine()
     packages = read_lock()
     into = into.resolve()  # a link to a larger disk, say, stays a link
     if into.exists() and not (into / _LOCK).exists() and not _is_empty_folder(into):
@@ -106,7 +106,7 @@ def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-def _check_machine() -> None:
+def check_machine() -> None:
     """Refuse machines on which Debian's amd64 programs cannot run."""
     if platform.system() != "Linux" or platform.machine() not in ("x86_64", "AMD64"):
         raise UserError(

@@ -56,5 +56,7 @@ def set_run_paths(
 
 
 def _is_elf(path: Path) -> bool:
+    """Whether it is an ELF program or shared library; object files have no run paths."""
     with path.open("rb") as handle:
-        return handle.read(4) == b"\x7fELF"
+        header = handle.read(18)
+    return header[:4] == b"\x7fELF" and header[16:] in (b"\x02\0", b"\x03\0")

@@ -1,0 +1,75 @@
+"""Build BVLC Caffe 1.0 for this machine's GPUs, from Debian 11's source package, without root.
+
+The sources are those of the Caffe that `make caffe` installs; they are compiled as they are,
+against the same libraries, with CUDA 11, 12 or 13 and cuDNN 8 or 9. What the machine lacks comes as
+NVIDIA's wheels. The machine itself must have g++ and patch. CUDA_HOME, CXX and CC in the
+environment name a toolkit and compilers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from base.cli import run
+from engines.gpu.build import Order, build
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.get_caffe_gpu", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("--into", type=Path, help="the folder to make (.caffe-gpu)")
+    parser.add_argument(
+        "--cuda-arch",
+        default=os.environ.get("CUDA_ARCH") or None,
+        metavar="LIST",
+        help="architectures, as '75 80 90' (CUDA_ARCH; default: those of the cards at hand)",
+    )
+    parser.add_argument(
+        "--cudnn",
+        default=os.environ.get("CUDNN") or None,
+        metavar="0|FOLDER",
+        help="0: without cuDNN; a folder: the cuDNN there (CUDNN; default: found, or a wheel)",
+    )
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="compilers at once (default: one a core)"
+    )
+    parser.add_argument(
+        "--debs",
+        type=Path,
+        default=os.environ.get("CAFFE_DEBS") or None,
+        help="a folder with the packages of engines/caffe.lock and engines/gpu/build.lock",
+    )
+    parser.add_argument(
+        "--mirror",
+        default=os.environ.get("DEBIAN_MIRROR") or None,
+        help="a Debian mirror instead of the machine's own (DEBIAN_MIRROR)",
+    )
+    parser.add_argument(
+        "--cpu",
+        action="store_true",
+        help="build without CUDA, into .caffe-cpu: to compare this build with Debian's own",
+    )
+    parser.add_argument("--force", action="store_true", help="build again even if up to date")
+    arguments = parser.parse_args()
+    into = arguments.into or PROJECT / (".caffe-cpu" if arguments.cpu else ".caffe-gpu")
+    order = Order(
+        into=into,
+        cpu=arguments.cpu,
+        cuda_arch=arguments.cuda_arch,
+        cudnn=arguments.cudnn,
+        jobs=arguments.jobs,
+        debs=arguments.debs,
+        mirror=arguments.mirror,
+        force=arguments.force,
+    )
+    for line in build(order):
+        print(line)
+
+
+if __name__ == "__main__":
+    run(main)
