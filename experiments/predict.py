@@ -16,6 +16,7 @@ from base.files import sha256, write_text
 from datasets.folders import SPLITS, DataFolder, data_folder
 from datasets.tasks import get_task
 from engines.client import Engine, find_engine
+from experiments.table1 import REPORT
 from models.compare import CAFFENET, check_weights, compare
 from prototxt.caffenet import last_layer
 from prototxt.render import Run, render
@@ -23,7 +24,7 @@ from tools import record as records
 from tools.device import add_device_flags, pick_device
 from tools.test import score_weights
 
-FOREIGN = Path("experiments/foreign")  # what was scored, by task and name of the weights
+FOREIGN = REPORT / "foreign"  # what was scored, by task, name and hash of the weights
 
 
 def main() -> None:
@@ -35,7 +36,8 @@ def main() -> None:
     data = data_folder(arguments.task, seed=arguments.split_seed, split=arguments.split)
     mean = arguments.mean or data.mean
     _require(arguments.weights, mean, data, arguments.task)
-    out = FOREIGN / arguments.task / arguments.weights.stem
+    digest = sha256(arguments.weights)
+    out = FOREIGN / arguments.task / f"{arguments.weights.stem}-{digest[:8]}"
     out.mkdir(parents=True, exist_ok=True)
     if arguments.net:
         net = arguments.net
@@ -47,7 +49,7 @@ def main() -> None:
         write_text(net, caffenet(find_engine(1), arguments.weights, arguments.task, data, mean))
     device = pick_device(arguments)
     results = score_weights(arguments.weights, net, data, device, out=out, task=arguments.task)
-    tested = {"weights": sha256(arguments.weights), "list": sha256(data.list("test"))}
+    tested = {"weights": digest, "list": sha256(data.list("test"))}
     file = out / "results.json"
     more = {"tested": tested, "net": str(net), "mean": None if arguments.net else str(mean)}
     write_text(
