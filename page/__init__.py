@@ -1,0 +1,1 @@
+"""The search page: a small server on loopback, on top of the tools."""

@@ -1,0 +1,113 @@
+"""Serve the search page: on this machine alone, unless --host says otherwise."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from base.cli import run
+from base.errors import UserError
+from page.app import make_app
+from page.engine import EngineQueue
+from page.gallery import Gallery
+from page.thumbs import Thumbs
+from page.uploads import Decoder, Uploads
+from similarity.index import KINDS
+from tools.artworks import artworks
+from tools.collection_flags import add_collection_flags, collection_from
+from tools.device import add_device_flags, pick_device
+from tools.extraction import Extractor
+from tools.feature_models import find_model
+from tools.search import open_features, open_index
+
+CACHE = Path(".cache/page")
+_CLIENTS = 200  # requests at once; beyond it the server says 503
+
+
+def main() -> None:
+    """Open the collection and the indexes, then serve till Ctrl-C."""
+    arguments = _flags().parse_args()
+    if arguments.queue < 1:
+        raise UserError(f"--queue is {arguments.queue}, must be 1 or more")
+    models = list({(each := find_model(word)).name: each for word in arguments.models}.values())
+    collection = collection_from(arguments)
+    sets = [open_features(model, collection) for model in models]
+    gone = [item.image for item in sets[0].items if not (collection.root / item.image).is_file()]
+    if len(gone) == len(sets[0]):
+        raise UserError(
+            f"none of the collection's images is in {collection.root} any more ({gone[0]}, ...): "
+            "put them back, or make lists, LMDBs and features again"
+        )
+    if gone:
+        print(
+            f"warning: {len(gone):,} images are not in {collection.root} any more: {gone[0]}, ..."
+        )
+    listener = _listen(arguments.host, arguments.port)
+    indexes = [open_index(features, arguments.index) for features in sets]
+    gallery = Gallery(collection, models, indexes, artworks(collection))
+    cache = CACHE / f"{collection.name}-{collection.fingerprint[:12]}"
+    app = make_app(
+        gallery,
+        EngineQueue(Extractor(pick_device(arguments)), arguments.queue),
+        Thumbs(gallery, cache / "thumbnails"),
+        Uploads(cache / "uploads"),
+        Decoder(),
+        _names(arguments.host),
+    )
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"http://{shown}:{port}/  ({len(gallery):,} images; Ctrl-C ends it)", flush=True)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        limit_concurrency=_CLIENTS,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket to serve on, had before the long work begins."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"can't serve on {host}, port {port}: {error}; another PORT=, or PORT=0 for a free one"
+        ) from None
+    if not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+        print(f"warning: everyone who can reach {host} can use this page", flush=True)
+    return listener
+
+
+def _names(host: str) -> list[str]:
+    """The host names that a browser may ask for: others are a page from elsewhere in disguise."""
+    if host in ("0.0.0.0", "::"):
+        return ["*"]
+    return sorted({"localhost", "127.0.0.1", "[::1]", host})
+
+
+def _flags() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--models", nargs="+", required=True, help="runs or inits with features")
+    add_collection_flags(parser)
+    parser.add_argument("--index", default="exact", help=f"{', '.join(KINDS)} (%(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8765, help="%(default)s; 0: any free one")
+    parser.add_argument(
+        "--queue", type=int, default=8, help="images that may wait for the engine (%(default)s)"
+    )
+    add_device_flags(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    run(main)
