@@ -21,7 +21,7 @@ from tools.artworks import artworks
 from tools.collection_flags import add_collection_flags, collection_from
 from tools.device import add_device_flags, pick_device
 from tools.extraction import Extractor
-from tools.feature_models import find_model
+from tools.feature_models import FC7, find_model
 from tools.search import open_features, open_index
 
 CACHE = Path(".cache/page")
@@ -50,12 +50,17 @@ def main() -> None:
     indexes = [open_index(features, arguments.index) for features in sets]
     gallery = Gallery(collection, models, indexes, artworks(collection))
     cache = CACHE / f"{collection.name}-{collection.fingerprint[:12]}"
+    extractor = Extractor(pick_device(arguments))
+    for model in models:
+        extractor.dims(model, FC7, batch=1)  # the first visitor need not wait for the weights
+    decoder = Decoder()
+    decoder.warm()
     app = make_app(
         gallery,
-        EngineQueue(Extractor(pick_device(arguments)), arguments.queue),
+        EngineQueue(extractor, arguments.queue),
         Thumbs(gallery, cache / "thumbnails"),
         Uploads(cache / "uploads"),
-        Decoder(),
+        decoder,
         _names(arguments.host),
     )
     host, port = listener.getsockname()[:2]

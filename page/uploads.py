@@ -64,11 +64,8 @@ class Decoder:
         """The image in an upload's bytes. Raises RefusedError (413, 415, 422)."""
         check_header(data)
         with self._lock:  # one at a time: a visitor can't fill the memory with many
-            if self._pool is None:
-                context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_limit)
             try:
-                pixels, jpeg, why = self._pool.submit(_decode, data).result(_SECONDS)
+                pixels, jpeg, why = self._running().submit(_decode, data).result(_SECONDS)
             except (BrokenExecutor, TooLongError):
                 self._end()
                 raise RefusedError(422, "the image can't be decoded within the limits") from None
@@ -76,6 +73,17 @@ class Decoder:
             raise RefusedError(422, f"the image can't be decoded: {why}")
         size = 256
         return Upload(np.frombuffer(pixels, np.uint8).reshape(1, 3, size, size), jpeg)
+
+    def warm(self) -> None:
+        """Start the child, so that the first upload need not wait for it."""
+        with self._lock:
+            self._running().submit(cv2.getNumThreads).result()
+
+    def _running(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_limit)
+        return self._pool
 
     def close(self) -> None:
         """End the child."""
