@@ -46,8 +46,8 @@ class Remark:
 def main() -> None:
     """Compute, print, write fig16.csv and fig16.png."""
     arguments = _flags().parse_args()
-    models = [find_model(word) for word in arguments.models]
-    if len({model.name for model in models}) < 2:
+    models = list({(each := find_model(word)).name: each for word in arguments.models}.values())
+    if len(models) < 2:
         raise UserError("Figure 16 compares models: name two or more with MODELS=")
     collection = collection_from(arguments)
     rows = sample(len(collection.items), arguments.images_chosen, arguments.seed)
