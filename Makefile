@@ -98,7 +98,7 @@ inspect: .venv/.ready $(ENGINE)  ## WEIGHTS=file layer by layer, beside CaffeNet
 $(TASKS): .venv/.ready
 	@$(MAKE) --no-print-directory evaluate TASK=$@
 
-demo:  ## the main job on the sample: a short training from scratch, and its test
+demo: sample  ## the main job on the sample: a short training from scratch, and its test
 	@$(MAKE) --no-print-directory met_nationality INIT=scratch EPOCHS=15 LR=0.001 BATCH=32
 
 STEPS := lists lmdb prototxt train evaluate
@@ -204,7 +204,7 @@ significance: .venv/.ready  ## are the inits different on TASK? McNemar, bootstr
 lint: .venv/.with-dev  ## ruff and mypy
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy .
 
-test: .venv/.with-dev $(ENGINE)  ## the tests, on real Caffe; TESTS=tests/test_x.py for some
+test: .venv/.with-dev $(ENGINE) sample  ## the tests, on real Caffe; TESTS=tests/test_x.py for some
 	@$(PY) -m pytest $(TESTS)
 
 .DEFAULT:

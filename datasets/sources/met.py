@@ -14,7 +14,7 @@ import pandas as pd
 from base.errors import UserError
 from datasets.table import Catalogue, build
 
-GET_CATALOGUE = "get it with: python -m tools.get_sample"
+GET_CATALOGUE = "get it with: make sample"
 GET_IMAGES = GET_CATALOGUE
 
 _FIELDS = {
