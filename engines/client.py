@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from base.errors import UserError
+from engines.cuda_driver import find_driver
 from engines.failures import explain, last_exception
 
 PROJECT = Path(__file__).resolve().parent.parent
 WORKER = Path(__file__).resolve().parent / "worker" / "main.py"
 INSTALLED = PROJECT / ".caffe" / "bin" / "python"
+GPU_BUILD = PROJECT / ".caffe-gpu" / "bin" / "python"
 _LOG_TAIL = 200_000  # bytes of Caffe's log that are searched for its last words
 
 Event = dict[str, Any]
@@ -121,10 +123,12 @@ class Engine:
         )
 
 
-def find_engine(threads: int | None = None) -> Engine:
-    """The engine to use: CAFFE_PYTHON if set, else the one that `make caffe` installed.
+def find_engine(threads: int | None = None, *, gpu: bool = True) -> Engine:
+    """The engine to use: CAFFE_PYTHON if set, else one of this project's own.
 
-    Raises UserError when there is none.
+    That is the one that `make caffe-gpu` built, where the driver sees a GPU and `gpu` is not False
+    (a build for GPUs aborts without a driver, on the CPU too); else the one that `make caffe`
+    installed. Raises UserError when there is none.
     """
     named = os.environ.get("CAFFE_PYTHON")
     if named:
@@ -132,12 +136,20 @@ def find_engine(threads: int | None = None) -> Engine:
         if not os.access(python, os.X_OK) or python.is_dir():
             raise UserError(f"CAFFE_PYTHON={named} is not a program that can be run")
         return Engine(python.absolute(), threads)
+    if gpu and os.access(GPU_BUILD, os.X_OK) and sees_gpu():
+        return Engine(GPU_BUILD, threads)
     if not os.access(INSTALLED, os.X_OK):
         raise UserError(
             "no Caffe here yet: `make caffe` installs BVLC Caffe, or set CAFFE_PYTHON to a Python "
             "that can `import caffe`"
         )
     return Engine(INSTALLED, threads)
+
+
+def sees_gpu() -> bool:
+    """Whether the NVIDIA driver works and sees a GPU."""
+    driver = find_driver()
+    return driver is not None and len(driver.cards) > 0
 
 
 def _follow(

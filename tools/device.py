@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from base.errors import UserError
-from engines.client import Engine, find_engine
+from engines.client import GPU_BUILD, Engine, find_engine
 
 
 def add_device_flags(parser: argparse.ArgumentParser) -> None:
@@ -38,16 +38,22 @@ def pick_device(arguments: argparse.Namespace) -> Device:
     Raises UserError when there is no engine, or a GPU is asked for that it cannot use.
     """
     asked: str = arguments.gpu
-    engine = find_engine(arguments.threads)
     if asked not in ("auto", "none") and not asked.isdigit():
         raise UserError(f"GPU={asked}: a GPU's number, none or auto")
     number = {"auto": 0, "none": None}.get(asked) if not asked.isdigit() else int(asked)
+    engine = find_engine(arguments.threads, gpu=number is not None)
     about = engine.call("about", {"gpu": number})
-    if about["gpu"] or number is None or asked == "auto":
-        return Device(engine, about, number if about["gpu"] else None)
+    if about["gpu"] or number is None:
+        return Device(engine, about, number)
+    if asked == "auto":
+        if engine.python == GPU_BUILD:  # built for other cards, say
+            engine = find_engine(arguments.threads, gpu=False)
+            about = engine.call("about", {})
+        return Device(engine, about, None)
     raise UserError(
         f"GPU={asked}: the Caffe of {engine.python} cannot use GPU {number} (a CPU-only build, or "
-        "no such GPU); GPU=none computes on the CPU"
+        "no such GPU); `make caffe-gpu` builds Caffe for this machine's GPUs, GPU=none computes on "
+        "the CPU"
     )
 
 

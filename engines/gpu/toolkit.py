@@ -80,6 +80,7 @@ class Toolkit:
         cublas, curand = self.parts["cublas"], self.parts["curand"]
         return [
             f"-DCUDA_TOOLKIT_ROOT_DIR={self.home}",
+            f"-DCUDA_TOOLKIT_ROOT_DIR_INTERNAL={self.home}",  # else it forgets the libraries named
             f"-DCUDA_NVCC_EXECUTABLE={self.nvcc}",
             f"-DCUDA_TOOLKIT_INCLUDE={self.parts['cudart'].include}",
             f"-DCUDA_CUDART_LIBRARY={self.parts['cudart'].library}",

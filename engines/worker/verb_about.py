@@ -1,6 +1,7 @@
 """about: which Caffe this is, on what."""
 
 import ctypes
+import json
 import os
 import platform
 import subprocess
@@ -14,7 +15,7 @@ def run(request, emit):
     """Say the engine's versions, its BLAS as loaded, and whether GPU `request["gpu"]` works.
 
     Returns caffe, caffe_path, python, numpy, blas (path), blas_kernel, threads, gpu (bool or None
-    when not asked).
+    when not asked), build (how `make caffe-gpu` built it; None for any other Caffe).
     """
     numpy.ones((8, 8)).dot(numpy.ones((8, 8)))
     blas = blas_library()
@@ -27,6 +28,7 @@ def run(request, emit):
         "blas_kernel": None,
         "threads": None,
         "gpu": None,
+        "build": build_record(os.path.dirname(caffe.__file__)),
     }
     if blas and "openblas" in blas:
         library = ctypes.CDLL(blas)
@@ -52,8 +54,45 @@ def blas_library():
     return found[0] if found else None
 
 
+def build_record(package):
+    """The record of the build that a Caffe package belongs to, or None."""
+    home = os.path.join(package, *[".."] * 6)  # root/usr/lib/python3/dist-packages/caffe
+    try:
+        with open(os.path.join(home, "build.json")) as handle:
+            record = json.load(handle)
+        return {name: record[name] for name in ("source", "compiler", "cuda", "archs", "cudnn")}
+    except (IOError, ValueError, KeyError, TypeError):
+        return None
+
+
+# A layer runs on the device: a build for other GPUs can be set to it, but has no code for it.
+PROBE = """
+import os, sys, tempfile
+import caffe
+device = sys.argv[1]
+if device != "cpu":
+    caffe.set_device(int(device))
+    caffe.set_mode_gpu()
+net = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 3 } } }' \
+    'layer { name: "out" type: "Power" bottom: "x" top: "y" power_param { scale: 2 shift: 1 } }'
+handle, path = tempfile.mkstemp()
+os.write(handle, net.encode())
+os.close(handle)
+try:
+    net = caffe.Net(path, caffe.TEST)
+finally:
+    os.remove(path)
+net.blobs["x"].data[...] = [1, 2, 3]
+net.forward()
+sys.exit(0 if net.blobs["y"].data.tolist() == [3, 5, 7] else 1)
+"""
+
+
 def gpu_works(device):
-    """Whether Caffe can use this GPU. Asked in a child: a CPU-only build aborts on the question."""
-    code = "import caffe; caffe.set_device(%d); caffe.set_mode_gpu()" % device
+    """Whether Caffe computes on this GPU ("cpu": on the CPU).
+
+    Asked in a child: a CPU-only build aborts on the question.
+    """
+    command = [sys.executable, "-c", PROBE, str(device)]
     with open(os.devnull, "w") as nowhere:
-        return subprocess.call([sys.executable, "-c", code], stdout=nowhere, stderr=nowhere) == 0
+        return subprocess.call(command, stdout=nowhere, stderr=nowhere) == 0
