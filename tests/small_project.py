@@ -92,19 +92,25 @@ class SmallProject:
 
 
 def small_project(path: Path, engine: Engine) -> SmallProject:
-    """Make the copy at `path`, which must not be there yet."""
+    """Make a copy at `path`, which must not be there yet, with the small task and its pictures."""
+    project = copy_project(path, engine)
+    (path / "datasets" / "tasks.toml").write_text(_TASKS)
+    _draw(path / "datasets" / "raw" / TASK / "images")
+    return project
+
+
+def copy_project(path: Path, engine: Engine) -> SmallProject:
+    """Copy the code alone to `path`, so that make works there with this Python and this engine."""
     for room in _ROOMS:
         shutil.copytree(PROJECT / room, path / room, ignore=_no_code)
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy2(PROJECT / name, path / name)
-    (path / "datasets" / "tasks.toml").write_text(_TASKS)
     python = path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
     for name in (".ready", ".ready-for-grids"):
         (path / ".venv" / name).touch()
-    _draw(path / "datasets" / "raw" / TASK / "images")
     left_out = {"PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "TESTS"}
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return SmallProject(path, kept | {"CAFFE_PYTHON": str(engine.python), "PYTHONUTF8": "1"})
