@@ -7,10 +7,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 615, 10, 200  # of the drawing in templates/macros.html
-_POINTS = 300  # of a line: more are not seen
+_COLUMNS = ["epoch", "val_accuracy", "val_loss", "train_loss"]
+_POINTS = 200  # of a line: more are not seen
 
 
 @dataclass(frozen=True)
@@ -35,42 +37,47 @@ def charts(curve: Path) -> list[Chart]:
     """
     try:
         text = curve.read_text(encoding="utf-8")
-        table = pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1]))
-        chosen = {
-            "validation accuracy": {"val": table[["epoch", "val_accuracy"]]},
-            "loss": {"val": table[["epoch", "val_loss"]], "train": table[["epoch", "train_loss"]]},
-        }
+        table = pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1]), usecols=_COLUMNS)
+        epoch, accuracy, val_loss, train_loss = (
+            pd.to_numeric(table[name], errors="coerce").to_numpy(float) for name in _COLUMNS
+        )
     except (OSError, ValueError, KeyError):
         return []
+    chosen = {
+        "validation accuracy": {"val": np.column_stack((epoch, accuracy))},
+        "loss": {
+            "val": np.column_stack((epoch, val_loss)),
+            "train": np.column_stack((epoch, train_loss)),
+        },
+    }
     made = [_chart(title, lines) for title, lines in chosen.items()]
     return [chart for chart in made if chart]
 
 
-def _chart(title: str, lines: dict[str, pd.DataFrame]) -> Chart | None:
+def _chart(title: str, lines: dict[str, np.ndarray]) -> Chart | None:
     numbers = {}
     for kind, line in lines.items():
-        known = line.apply(pd.to_numeric, errors="coerce").dropna().to_numpy()
+        known = line[np.isfinite(line).all(axis=1)]
         if len(known):
             numbers[kind] = known[:: math.ceil(len(known) / _POINTS)]
     if not numbers:
         return None
     furthest = max(float(line[:, 0].max()) for line in numbers.values()) or 1.0
     highest = max(float(line[:, 1].max()) for line in numbers.values()) or 1.0
-    y_ticks = _ticks(highest)
+    x_ticks, y_ticks = np.array(_ticks(furthest)), np.array(_ticks(highest))
     top = max(highest, y_ticks[-1])
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = _LEFT + (_RIGHT - _LEFT) * x / furthest
-        return round(across, 1), round(_BOTTOM - (_BOTTOM - _TOP) * y / top, 1)
-
+    across = (_RIGHT - _LEFT) / furthest
+    up = (_BOTTOM - _TOP) / top
+    drawn = []
+    for kind, line in numbers.items():
+        x, y = _LEFT + across * line[:, 0], _BOTTOM - up * line[:, 1]
+        points = zip(x.round(1).tolist(), y.round(1).tolist(), strict=True)
+        drawn.append((kind, " ".join([f"{one},{other}" for one, other in points])))
     return Chart(
         title,
-        tuple(
-            (kind, " ".join("{},{}".format(*place(x, y)) for x, y in line))
-            for kind, line in numbers.items()
-        ),
-        tuple((place(x, 0)[0], f"{x:g}") for x in _ticks(furthest)),
-        tuple((place(0, y)[1], f"{y:g}") for y in y_ticks),
+        tuple(drawn),
+        tuple((round(_LEFT + across * x, 1), f"{x:g}") for x in x_ticks),
+        tuple((round(_BOTTOM - up * y, 1), f"{y:g}") for y in y_ticks),
     )
 
 

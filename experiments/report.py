@@ -202,15 +202,7 @@ def _write_run(run: Run, records: Records, runs: Path) -> None:
         "edited": edits(run),
         "charts": charts(run.folder.curve),
         "confusion": f"{run.name}/{confusion.name}" if has_confusion else None,
-        "per_class": [
-            (
-                each["class"],
-                str(each["images"]),
-                str(each["right"]),
-                tables.number(each["accuracy"]),
-            )
-            for each in results.get("per_class", [])
-        ],
+        "per_class": [(each["class"], _numbers(each)) for each in results.get("per_class", [])],
         "settings": list(_settings(run.plan.settings)),
         "facts": list(_facts(run)),
         "files": files,
@@ -230,6 +222,14 @@ def _link(source: Path, target: Path) -> None:
         os.link(source.resolve(), target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def _numbers(of_class: dict[str, Any]) -> Markup:
+    """Cells of numbers; made here, since templates would take seconds for all classes and runs."""
+    accuracy = tables.number(of_class["accuracy"])
+    return Markup(
+        f"<td>{of_class['images']:d}</td><td>{of_class['right']:d}</td><td>{accuracy}</td>"
+    )
 
 
 def _settings(settings: Settings) -> Iterator[tuple[str, str, str]]:

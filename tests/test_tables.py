@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from experiments import printed, tables
 from experiments.grids import PlannedRun, load_grid, merge
@@ -194,6 +195,12 @@ def test_wilson_at_the_edges() -> None:
     assert wilson(0, 10)[0] == 0
     assert wilson(10, 10)[1] == pytest.approx(1)
     assert wilson(0, 10)[1] == pytest.approx(0.2775, abs=1e-4)
+
+
+@pytest.mark.parametrize(("right", "images"), [(0, 7), (7, 7), (1, 9), (500, 840), (9000, 11726)])
+def test_wilson_is_scipys(right: int, images: int) -> None:
+    theirs = binomtest(right, images).proportion_ci(0.95, method="wilson")
+    assert wilson(right, images) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 # ---- none ---------------------------------------------------------------------------------------
@@ -427,10 +434,10 @@ def test_500_records_are_read_in_seconds(place: Path) -> None:
         said["settings"]["seed"] = number + 1
         (folder / "run.json").write_text(json.dumps(said))
         (folder / "results.json").write_bytes(results)
-    began = time.monotonic()
+    began = time.process_time()  # computing alone: a test machine may be busy
     records = read_all()
     for table in ("2", "3", "4"):
         tables.markdown(tables.make(table, records))
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert len(records.tested) == 500
     assert set(SCENARIOS) >= {run.plan.scenario for run in records.runs}

@@ -125,8 +125,11 @@ def _draw(table: pd.DataFrame, root: Path | None) -> Figure:
         place = 0
         for kind, room in _EXAMPLES.items():
             words = {"right": one, "confused": f"{one} as {two}", "other": two}[kind]
-            for shift, image in enumerate(rows[rows["kind"] == kind]["image"]):
-                _show(axes[place + shift], root, image)
+            images = list(rows[rows["kind"] == kind]["image"])
+            for each, image in zip(axes[place:], images, strict=False):
+                _show(each, root, image)
+            if not images:
+                axes[place].text(0, 0.5, "none told rightly", fontsize=7)
             axes[place].set_title(words, fontsize=7, loc="left")
             place += room
     return figure
