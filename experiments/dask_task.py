@@ -39,23 +39,31 @@ def run_here(root: str, line: list[str], takes_gpu: bool, stop: str) -> dict[str
     gpu = numbers.get() if takes_gpu else None
     word = "none" if gpu is None else "auto" if count == 1 else str(gpu)
     try:
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [*line, f"GPU={word}"],
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-        )
-        while process.poll() is None:
-            try:
-                process.wait(timeout=1)
-            except subprocess.TimeoutExpired:
-                if process.stdin and asked.is_set():
-                    process.stdin.close()
-                    process.stdin = None
-        out, err = process.communicate()
+        ) as process:
+            while process.poll() is None:
+                try:
+                    process.wait(timeout=1)
+                except subprocess.TimeoutExpired:
+                    if process.stdin and _is_set(asked):
+                        process.stdin.close()
+                        process.stdin = None
+            out, err = process.communicate()
     finally:
         if gpu is not None:
             numbers.put(gpu)
     return {"out": out, "err": err, "code": process.returncode, "host": host}
+
+
+def _is_set(event: Any) -> bool:
+    """Whether to stop; also when the scheduler that would know is gone."""
+    try:
+        return bool(event.is_set())
+    except Exception:
+        return True

@@ -13,7 +13,7 @@ from prototxt.settings import Settings
 from tools.device import pick_device
 
 _DEVICE_BATCH = 32  # images at once where the settings leave it open
-_FIXED, _PER_IMAGE = 1.2e9, 10.5e6  # bytes that a CaffeNet in training takes on the CPU
+_FIXED, _PER_IMAGE = 1.35e9, 10.5e6  # bytes that a CaffeNet in training takes on the CPU
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def find_places(
 def training_memory(settings: Settings) -> float:
     """Bytes of main memory that one training of CaffeNet on the CPU takes.
 
-    Measured on the 1.0 release: 1.6 GB with 32 images at once, 3.9 GB with 256.
+    Measured on Caffe 1.0: 1.7 GB with 32 images at once (bench/grid.py), 4 GB with 256; make and
+    the parent process included.
     """
     return _FIXED + _PER_IMAGE * (settings.device_batch or min(_DEVICE_BATCH, settings.batch))
 

@@ -45,14 +45,12 @@ def stand(folder: RunFolder, *, locks: bool = True) -> Standing:
         return Standing(FAILED, str(error))
     if record is None:
         progress = Standing(MISSING)
-    elif record["state"] == records.TRAINED and folder.final.exists():
-        batch = record.get("batch") or 0
-        done = Standing(
-            DONE, share=1.0, images=record["iteration"] * batch, seconds=record["seconds"]
-        )
-        if folder.results.exists():
-            return done
-        progress = Standing(INTERRUPTED, "trained, not tested yet", 1.0, done.images, done.seconds)
+    elif record["state"] == records.TRAINED:
+        images, seconds = record["iteration"] * (record.get("batch") or 0), record["seconds"]
+        if folder.results.exists():  # also where only the records were brought from elsewhere
+            return Standing(DONE, "", 1.0, images, seconds)
+        why = "not tested yet" if folder.final.exists() else "not tested, and its weights are gone"
+        progress = Standing(INTERRUPTED, f"trained, {why}", 1.0, images, seconds)
     else:
         progress = _on_the_way(folder, record)
     if locks and is_held(folder):

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,13 +66,13 @@ class SmallProject:
             text=True,
         )
 
-    def start(self, *words: str, log: Path) -> subprocess.Popen[bytes]:
-        """Start `python -m` with these words; what it says goes into `log`."""
+    def start(self, *words: str, log: Path, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start `python -m` with these words and more environment; what it says goes into `log`."""
         with log.open("ab") as handle:
             return subprocess.Popen(
                 [sys.executable, "-m", *words],
                 cwd=self.path,
-                env=self.environment,
+                env={**self.environment, **more},
                 stdin=subprocess.DEVNULL,
                 stdout=handle,
                 stderr=subprocess.STDOUT,
@@ -109,7 +110,7 @@ def copy_project(path: Path, engine: Engine) -> SmallProject:
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
-    for name in (".ready", ".ready-for-grids"):
+    for name in (".ready", ".with-grid"):
         (path / ".venv" / name).touch()
     left_out = {"PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "TESTS"}
     kept = {name: value for name, value in os.environ.items() if name not in left_out}

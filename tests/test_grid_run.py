@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +107,10 @@ def start(project: SmallProject) -> Iterator[Start]:
     """Start a tool in the project; it does not outlive the test."""
     started = []
 
-    def begin(*words: str, log: Path) -> subprocess.Popen[bytes]:
-        started.append(project.start(*words, log=log))
+    def begin(
+        *words: str, log: Path, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        started.append(project.start(*words, log=log, more=environment or {}))
         return started[-1]
 
     yield begin
@@ -264,15 +266,17 @@ seeds = {list(range(1000, 1000 + 20_000))!r}
 class Dask:
     """A real scheduler on loopback, and real workers, each a process."""
 
-    def __init__(self, start: Start, log: Path) -> None:
+    def __init__(self, start: Start, log: Path, deaths: int = 3) -> None:
+        """`deaths`: of workers, that a task outlives before Dask itself gives it up."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.address = f"tcp://127.0.0.1:{self.port}"
         self.log = log
         self._start = start
-        here = ["--host", "127.0.0.1", "--port", str(self.port), "--dashboard-address", ":0"]
-        start("dask", "scheduler", *here, log=log)
+        words = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(self.port)]
+        allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(deaths)}
+        start(*words, "--dashboard-address", ":0", log=log, environment=allowed)
         wait_for(self._answers, "the scheduler listens")
 
     def worker(self, *more: str) -> subprocess.Popen[bytes]:
@@ -286,8 +290,8 @@ class Dask:
 
 
 @pytest.fixture
-def dask(start: Start, tmp_path: Path) -> Dask:
-    return Dask(start, tmp_path / "dask.log")
+def dask(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Dask:
+    return Dask(start, tmp_path / "dask.log", getattr(request, "param", 3))
 
 
 def worker_of(run: PlannedRun, workers: Sequence[subprocess.Popen[bytes]]) -> int:
@@ -300,21 +304,23 @@ def worker_of(run: PlannedRun, workers: Sequence[subprocess.Popen[bytes]]) -> in
     raise AssertionError(f"no worker has {run}")
 
 
+@pytest.mark.parametrize("dask", [3, 0], indirect=True, ids=["dask-moves-it", "we-move-it"])
 def test_a_killed_workers_run_goes_on_on_another(
-    project: SmallProject, dask: Dask, start: Start, tmp_path: Path
+    request: pytest.FixtureRequest, project: SmallProject, dask: Dask, start: Start, tmp_path: Path
 ) -> None:
     """Three runs that differ in name only, two workers, one killed: three equal results."""
+    seeds = [10 * request.node.callspec.params["dask"] + number for number in (101, 102, 103)]
     (project.path / "dask.toml").write_text(f"""
 [[runs]]
 tasks = ["{TASK}"]
 inits = ["run:{TASK}/first"]
-seeds = [11, 12, 13]
+seeds = {seeds!r}
 settings = {{epochs = 4, batch = 8}}
 """)
-    long = plan(max_iter=2400, test_interval=600, snapshot=600)
+    long = plan(max_iter=1800, test_interval=600, snapshot=500)
     runs = [
         prepare(project, planned("first", "all", Settings(epochs=4, batch=8, seed=seed)), long)
-        for seed in (11, 12, 13)
+        for seed in seeds
     ]
     workers = [dask.worker("--resources", "GPU=1") for _ in range(2)]
     log = tmp_path / "grid.log"
