@@ -188,14 +188,18 @@ class Training:
     def _on_event(self, event: Event) -> None:
         kind = event["event"]
         if kind == "replay":
-            self.bar.set_description_str(f"replaying {event['done']}/{event['of']} batches")
+            self.bar.set_description_str(
+                f"replaying {event['done']}/{event['of']} batches",
+                refresh=sys.stderr.isatty() or event["done"] == event["of"],
+            )
         elif kind == "start":
             self._on_start(event)
         elif kind == "iteration":
             self.since.append(event)
             self.bar.set_postfix_str(
                 f"loss {event['loss']:.3f}, lr {event['lr']:.2g}, "
-                f"{event['images'] / event['seconds']:.1f} images/s{self._best_so_far()}"
+                f"{event['images'] / event['seconds']:.1f} images/s{self._best_so_far()}",
+                refresh=False,  # update() draws it, as often as the stream is fit for
             )
             self.bar.update(event["iteration"] - self.bar.n)
             if event["curve"]:
@@ -206,7 +210,7 @@ class Training:
             prune(self.prefix, _KEPT_SNAPSHOTS)
 
     def _on_start(self, event: Event) -> None:
-        self.bar.set_description_str(f"train {self.job.task}/{self.job.name}")
+        self.bar.set_description_str(f"train {self.job.task}/{self.job.name}", refresh=False)
         self.bar.total, self.bar.initial = event["max_iter"], event["iteration"]
         self.bar.n = event["iteration"]
         self.bar.refresh()
