@@ -1,6 +1,7 @@
 """Check the words of a make line, say what is missing, and name the files that it works on.
 
-Prints NAME=value words for make, quoted for the shell. Nothing is made yet: what cannot be done is said before any work.
+Prints NAME=value words for make, quoted for the shell. Nothing is made yet: what cannot be done is
+said before any work.
 """
 
 from __future__ import annotations
