@@ -84,7 +84,8 @@ def find_model(word: str, mean: Path | None = None) -> Model:
         task, _, run = word.partition("/")
         if run and run_folder(task, run).record.exists():
             raise UserError(f"{run_folder(task, run).path} is not trained yet: train it first")
-        raise unknown("model", word, [*finished_runs(), *init_names()])
+        runs = finished_runs() if "/" in word else [r.partition("/")[2] for r in finished_runs()]
+        raise unknown("model", word, {*runs, *init_names()})
     task, _, run = found[0].partition("/")
     return _from_run(task, run_folder(task, run))
 

@@ -201,11 +201,12 @@ async function showWhy(now, mine) {
     bar.style.width = `${100 * each.probability}%`;
     bars.append(
       make("button", { type: "button", title: `show the maps of ${each.name}`, onclick: () => go({ label: each.name }) }, each.name),
-      make("div", { className: "bar" }, bar),
-      make("output", {}, `${(100 * each.probability).toFixed(1)} %`));
+      make("output", {}, `${(100 * each.probability).toFixed(1)} %`),
+      make("div", { className: "bar" }, bar));
   }
   const shown = (source, words) => make("figure", {}, make("img", { src: source, alt: words }), make("figcaption", {}, words));
   room.replaceChildren(
+    make("button", { type: "button", id: "close", onclick: () => go({ why: null, label: null }) }, "Close"),
     make("h2", {}, `${now.why} says: ${said.classes[0].name}`),
     make("div", { className: "maps" }, bars,
       shown(said.seen, "What the net sees: the centre"),
