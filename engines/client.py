@@ -115,7 +115,11 @@ class Engine:
             return f"'{verb}' failed in {self.python}: {words}{more}"
         if code < 0:
             name = signal.Signals(-code).name
-            hint = " (out of memory?)" if name == "SIGKILL" else ""
+            hints = {
+                "SIGKILL": " (out of memory?)",
+                "SIGABRT": " and could not say why (disk full?)",
+            }
+            hint = hints.get(name, "")
             return f"Caffe's process was ended by {name}{hint}{more}"
         return (
             f"'{verb}' ended with exit code {code} and no answer: is {self.python} a Python that "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +60,18 @@ def newest_whole(prefix: Path, inputs: str) -> Snapshot | None:
 
 
 def prune(prefix: Path, keep: int) -> None:
-    """Delete all but the newest `keep` snapshots, and what killed trainings left half-written."""
-    for snapshot in snapshots(prefix)[keep:]:
+    """Delete all but the newest `keep` snapshots, and what killed trainings left half-written.
+
+    While snapshots are kept, half-written files newer than them stay: the worker may be writing.
+    """
+    found = snapshots(prefix)
+    for snapshot in found[keep:]:
         snapshot.remove()
-    for path in prefix.parent.glob(f"{prefix.name}_iter_*"):
-        if not path.with_suffix(".json").exists():
-            path.unlink()
+    newest = found[0].iteration if found and keep else math.inf
+    pattern = re.compile(
+        rf"({re.escape(prefix.name)}_iter_(\d+))\.(caffemodel|solverstate|json\.part)"
+    )
+    for path in list(prefix.parent.iterdir()):
+        match = pattern.fullmatch(path.name)
+        if match and int(match[2]) < newest and not path.with_name(f"{match[1]}.json").exists():
+            path.unlink(missing_ok=True)
