@@ -223,7 +223,7 @@ def _flags() -> argparse.ArgumentParser:
     )
     parser.add_argument("--batch", type=int, default=16, help="images at once (%(default)s)")
     parser.add_argument("--iterations", type=int, default=20, help="(%(default)s)")
-    parser.add_argument("--lr", type=float, default=0.001, help="learning rate (%(default)s)")
+    parser.add_argument("--lr", type=float, default=0.0001, help="learning rate (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of images and weights (%(default)s)")
     parser.add_argument(
         "--other",
