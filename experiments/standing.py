@@ -55,8 +55,8 @@ def stand(folder: RunFolder, *, locks: bool = True) -> Standing:
         progress = _on_the_way(folder, record)
     if locks and is_held(folder):
         return Standing(RUNNING, "", progress.share, progress.images, progress.seconds)
-    if (why := last_error(folder)) is not None:
-        return Standing(FAILED, why, progress.share, progress.images, progress.seconds)
+    if (error_said := last_error(folder)) is not None:
+        return Standing(FAILED, error_said, progress.share, progress.images, progress.seconds)
     return progress
 
 
