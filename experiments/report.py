@@ -33,6 +33,7 @@ from experiments.intervals import wilson
 from experiments.run_records import Records, Run, edits, read_all
 from experiments.table1 import REPORT
 from prototxt.settings import PAPER, Settings
+from tools.feature_models import FEATURES
 from tools.runs import prototxt_folder
 
 TITLE = "Fine-tuning CaffeNet for fine art classification: the paper beside our runs"
@@ -47,6 +48,11 @@ _OTHERS = {
     15: "most similar paintings, by genre-tuned and style-tuned features",
     16: "cosine distances between features of differently initialised models",
 }
+# Figures 1 and 4 are contact sheets of these tasks (experiments.contact_sheet).
+_EXAMPLES = {
+    "fig1": ("examples_wikiart_genre",),
+    "fig4": ("examples_wikiart_artist", "examples_wga_artist", "examples_ticc_artist"),
+}
 _COPIED = ("run.json", "results.json", "curve.csv", "confusion.csv", "predictions.csv")
 _AS_TEXT = ("caffe.log", "train_val.prototxt", "deploy.prototxt", "solver.prototxt")
 
@@ -58,7 +64,7 @@ class Shown:
     name: str
     title: str
     caption: str = ""
-    picture: str | None = None
+    pictures: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -126,10 +132,10 @@ def build(records: Records, report: Path = REPORT) -> None:
 
 def _figures(records: Records, report: Path) -> Iterator[Shown]:
     """All figures in order: ours drawn, those of other programs taken as they lie there."""
-    seen = set()
+    seen: set[str] = set()
     for number in range(1, 17):
         name = f"fig{number}"
-        seen.add(name)
+        seen.update((name, *_EXAMPLES.get(name, ())))
         how = f"make {name}"
         if str(number) in NUMBERS:
             figure = plot(str(number), Choice(), records)
@@ -140,14 +146,15 @@ def _figures(records: Records, report: Path) -> Iterator[Shown]:
             yield Shown(
                 name,
                 f"Figure {number}: {_OTHERS[number]}",
-                picture=_picture(report, name),
+                pictures=_picture(report, name, *_EXAMPLES.get(name, ()))
+                + _of_features(report, name),
                 files=_beside(report, name),
                 how=how,
             )
     for path in sorted((*report.glob("*.png"), *report.glob("compare/*.png"))):
         if path.stem not in seen:
             name = path.relative_to(report).with_suffix("").as_posix()
-            yield Shown(name, name, picture=f"{name}.png", files=_beside(report, name))
+            yield Shown(name, name, pictures=(f"{name}.png",), files=_beside(report, name))
 
 
 def _shown(figure: Plot, report: Path, how: str) -> Shown:
@@ -156,7 +163,7 @@ def _shown(figure: Plot, report: Path, how: str) -> Shown:
         figure.name,
         figure.title,
         figure.caption,
-        _picture(report, figure.name) if is_drawn else None,
+        _picture(report, figure.name) if is_drawn else (),
         _beside(report, figure.name) if is_drawn else (),
         figure.missing,
         figure.remarks,
@@ -164,8 +171,22 @@ def _shown(figure: Plot, report: Path, how: str) -> Shown:
     )
 
 
-def _picture(report: Path, name: str) -> str | None:
-    return f"{name}.png" if (report / f"{name}.png").is_file() else None
+def _picture(report: Path, *names: str) -> tuple[str, ...]:
+    """The pictures of these names that are there."""
+    return tuple(f"{name}.png" for name in names if (report / f"{name}.png").is_file())
+
+
+def _of_features(report: Path, name: str) -> tuple[str, ...]:
+    """Figures 15 and 16 as experiments.similarity leaves them, a collection each; linked here."""
+    found = []
+    for source in sorted((*FEATURES.glob(f"*/{name}.png"), *FEATURES.glob(f"*/{name}/*.png"))):
+        words = source.relative_to(FEATURES).with_suffix("").parts
+        target = report / "features" / ("-".join(words) + ".png")
+        target.parent.mkdir(exist_ok=True)
+        target.unlink(missing_ok=True)
+        _link(source, target)
+        found.append(target.relative_to(report).as_posix())
+    return tuple(found)
 
 
 def _beside(report: Path, name: str) -> tuple[str, ...]:

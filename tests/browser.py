@@ -49,6 +49,14 @@ class Browser:
         """What a piece of JavaScript returns."""
         return self.driver.execute_script(script)
 
+    def open_details(self) -> None:
+        """Unfold all that is folded, and wait until it is drawn."""
+        self.driver.execute_async_script(
+            """document.querySelectorAll('details').forEach(each => each.open = true);
+            const done = arguments[0];
+            requestAnimationFrame(() => requestAnimationFrame(() => done()));"""
+        )
+
     def errors(self) -> list[str]:
         """What the console has said since it was last asked: script errors, files not found."""
         return [entry["message"] for entry in self.driver.get_log("browser")]

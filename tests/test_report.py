@@ -190,16 +190,24 @@ def test_runs_that_are_gone_leave_the_report(place: Path) -> None:
 
 
 def test_what_other_programs_drew_is_shown(place: Path) -> None:
-    for name in ("fig1", "fig15", "classes_wga_genre", "compare/a-their"):
+    for name in ("examples_wikiart_genre", "fig15", "classes_wga_genre", "compare/a-their"):
         path = REPORT / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (20, 20)).save(path)
+    for drawn in ("wga/fig16.png", "wga/fig15/some query.png"):
+        of_features = Path("experiments/features") / drawn
+        of_features.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20)).save(of_features)
     (REPORT / "table1.csv").write_text("task,classes,remark\nwga_genre,6,a <b> remark\n")
     (REPORT / "significance-wga_genre.csv").write_text("one,other,p\nhybrid,flickr,0.001\n")
     report.build(read_all())
     page = Page(REPORT / "index.html")
-    for name in ("fig1", "fig15", "classes_wga_genre", "compare/a-their"):
+    for name in ("examples_wikiart_genre", "fig15", "classes_wga_genre", "compare/a-their"):
         assert f"{name}.png" in page.sources
+    for address in ("features/wga-fig16.png", "features/wga-fig15-some%20query.png"):
+        assert address in page.sources
+    assert page.sources[0] == "examples_wikiart_genre.png"  # as Figure 1
+    assert len(page.sources) == len(set(page.sources))
     assert "a <b> remark" in page.text
     assert "Is it different?" in page.text
     check_addresses(REPORT)
@@ -333,7 +341,7 @@ def test_a_browser_shows_it_whole(
     name: str, width: int, dark: bool, full: Path, browser: Browser
 ) -> None:
     browser.open(full / name, width, dark=dark)
-    browser.run("document.querySelectorAll('details').forEach(each => each.open = true)")
+    browser.open_details()
     assert browser.errors() == []
     broken = browser.run(
         "return [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)"

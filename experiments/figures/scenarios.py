@@ -134,7 +134,10 @@ def _draw_time(table: pd.DataFrame, title: str) -> Figure:
     axes = figure.subplots()
     hours = bool(table["hours"].max() >= 1)
     values = table["hours"] * (1 if hours else 60)
-    bars = axes.bar(table["scenario"], values, 0.6, color=COLOURS[0])
+    places = [list(SCENARIOS).index(scenario) for scenario in table["scenario"]]
+    bars = axes.bar(places, values, 0.6, color=COLOURS[0])
+    axes.set_xticks(range(len(SCENARIOS)), SCENARIOS)
+    axes.set_xlim(-0.5, len(SCENARIOS) - 0.5)
     axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=2, fontsize=7)
     axes.set_ylabel("training time, hours" if hours else "training time, minutes")
     axes.set_title(title)
