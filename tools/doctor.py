@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import os
 import platform
 import shutil
 import subprocess
@@ -23,7 +24,8 @@ from packaging.requirements import Requirement
 from base.cli import run
 from base.errors import UserError
 from base.files import readable
-from engines.client import INSTALLED, find_engine
+from engines.client import GPU_BUILD, INSTALLED, find_engine
+from engines.gpu.build import describe, read_record
 from engines.install.build import is_intact
 from engines.install.kernels import processor
 
@@ -103,6 +105,11 @@ def check_engine() -> list[Finding]:
         Finding(OK, "can use GPU 0" if about["gpu"] else "CPU only (or there is no GPU 0)"),
         judge_blas(about, processor()),
     ]
+    if built := read_record(GPU_BUILD.parent.parent):
+        chosen = "taken" if engine.python == GPU_BUILD else "not taken"
+        findings.append(
+            Finding(OK, f"`make caffe-gpu` built Caffe with {describe(built)}: {chosen}")
+        )
     if engine.python == INSTALLED and not is_intact(INSTALLED.parent.parent):
         findings.append(Finding(FAULT, ".caffe is damaged or out of date; make caffe"))
     return findings
@@ -137,7 +144,10 @@ def check_gpu() -> list[Finding]:
         return [Finding(MISSING, "nvidia-smi does not answer")]
     if done.returncode:
         return [Finding(MISSING, f"nvidia-smi: {(done.stdout + done.stderr).strip()}")]
-    return [Finding(OK, f"GPU {line}") for line in done.stdout.splitlines()]
+    findings = [Finding(OK, f"GPU {line}") for line in done.stdout.splitlines()]
+    if findings and not GPU_BUILD.exists() and "CAFFE_PYTHON" not in os.environ:
+        findings.append(Finding(MISSING, "no Caffe for this GPU yet; make caffe-gpu"))
+    return findings
 
 
 def check_disk(folder: Path) -> list[Finding]:

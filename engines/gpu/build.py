@@ -87,9 +87,9 @@ def build(order: Order) -> list[str]:
         order.work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {order.work}: {error.strerror}") from error
-    with alone(order.work, "a build of Caffe"):
+    with alone(order.work, "a build of Caffe") as lock:
         try:
-            record = _build(order, host, wish)
+            record = _build(order, host, wish, lock)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted; {order.again} goes on where it was ({order.work})"
@@ -145,7 +145,7 @@ def _wish(order: Order, host: Host) -> str:
     return digest(*parts)
 
 
-def _build(order: Order, host: Host, wish: str) -> dict[str, Any]:
+def _build(order: Order, host: Host, wish: str, lock: int) -> dict[str, Any]:
     """Every step, each of which does nothing when it is done already."""
     work = order.work.resolve()
     require_space(work, _NEEDED if order.cpu else _NEEDED_CUDA, "the build of Caffe")
@@ -155,7 +155,8 @@ def _build(order: Order, host: Host, wish: str) -> dict[str, Any]:
     prefix = make_prefix({p: f for p, f in files.items() if not p.is_source}, work / "prefix")
     tools = install_wheels(read_requirements(BUILD_TOOLS), work / "tools")
     flags = _flags(prefix, host, cuda, work)
-    compiler = Compiler(tools, source, _folder(work, digest(wish, *flags), order), order.again)
+    folder = _folder(work, digest(wish, *flags), order)
+    compiler = Compiler(tools, source, folder, order.again, lock)
     compiler.configure(flags)
     compiler.compile(caffe_flags.TARGETS, order.jobs or _jobs())
     libraries = [cuda.toolkit.parts[name].library for name in cuda.toolkit.parts] if cuda else []

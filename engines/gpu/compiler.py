@@ -39,6 +39,7 @@ class Compiler:
     source: Path
     folder: Path
     again: str  # what the user types to go on
+    lock: int | None = None  # file descriptor of a lock that the compilers shall hold too
 
     @property
     def log(self) -> Path:
@@ -101,6 +102,7 @@ class Compiler:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
+                pass_fds=() if self.lock is None else (self.lock,),
             ) as process:
                 try:
                     yield from _lines(process, log)
