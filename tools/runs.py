@@ -86,8 +86,14 @@ def run_name(init: str, scenario: str, settings: Settings, data_suffix: str = ""
     for each in fields(Settings):
         value = getattr(settings, each.name)
         if each.name not in _UNNAMED and value != getattr(PAPER, each.name):
-            parts.append(f"{each.name}{value:g}" if each.type == "float" else f"{each.name}{value}")
+            parts.append(f"{each.name}{_short(value)}")
     return "-".join(parts) + (f"-data{data_suffix}" if data_suffix else "")
+
+
+def _short(value: float) -> str:
+    """A number, as short as tells it from any other."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def run_folder(task: str, name: str) -> RunFolder:
