@@ -4,6 +4,11 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 export PYTHONDONTWRITEBYTECODE = 1
+# A user without a home (nobody, say) keeps caches here.
+ifeq ($(shell test -w "$$HOME" && echo yes),)
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+endif
 
 # ---- What a user may set: make TARGET NAME=value -------------------------------------------------
 
