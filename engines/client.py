@@ -85,7 +85,7 @@ class Engine:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env=self._environment(),
+                env=self.environment(),
                 text=True,
                 encoding="utf-8",
                 pass_fds=tuple(keep_open),
@@ -100,7 +100,8 @@ class Engine:
                 process.kill()
                 raise
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """The environment variables of its processes: the BLAS threads among them."""
         environment = dict(os.environ, PYTHONUTF8="1")
         if self.threads is not None:
             for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):

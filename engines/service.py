@@ -113,7 +113,7 @@ class Service:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env=self.engine._environment(),
+                env=self.engine.environment(),
                 start_new_session=True,  # the terminal's Ctrl-C reaches us only
             )
         except OSError as error:
