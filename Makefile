@@ -23,7 +23,7 @@ SETTINGS    := EPOCHS LR LR_STEP_EPOCHS LR_GAMMA MOMENTUM WEIGHT_DECAY BATCH DRO
                SEED DEVICE_BATCH
 VARIABLES   := $(SETTINGS) INIT SCENARIO SPLIT SPLIT_SEED RAW GPU THREADS RUN FORCE KEEP TASK \
                SKIP_BROKEN WORKERS SOURCE WEIGHTS FILE MEAN TESTS GRID SCHEDULER SIDE_BY_SIDE \
-               LOG WITH \
+               LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K INDEX BLOB PORT \
                PYTHON CAFFE_PYTHON CAFFE_DEBS DEBIAN_MIRROR
 TARGETS     := $(sort $(shell sed -n 's/^\([a-z0-9][a-z0-9 -]*\):[^\#=]*\#\#.*/\1/p' Makefile))
 TASKS       := $(shell sed -n 's/^\[\([A-Za-z0-9_]*\)\].*/\1/p' datasets/tasks.toml)
@@ -44,6 +44,7 @@ PY     := .venv/bin/python
 SETTING_FLAGS := $(foreach name,$(SETTINGS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) '$($(name))'))
 FLAGS  := --task '$(TASK)' --init '$(INIT)' --scenario '$(SCENARIO)' $(SETTING_FLAGS)
 PLAN_FLAGS = $(FLAGS) --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' --raw '$(RAW)' --run '$(RUN)'
+INIT_FLAG := $(if $(filter command environment,$(firstword $(origin INIT))),--init '$(INIT)')
 DEVICE := --gpu '$(GPU)' $(if $(THREADS),--threads '$(THREADS)')
 FORCED := $(if $(filter-out 0,$(FORCE)),--force)
 
@@ -92,7 +93,7 @@ doctor: .venv/.ready  ## what this machine has, what is missing, and how to get 
 	@$(PY) -m tools.doctor
 
 weights: .venv/.ready $(ENGINE)  ## the weights of INIT, or all; FILE=, MEAN= put a file of yours in place
-	@$(PY) -m tools.get_weights $(if $(filter command environment,$(firstword $(origin INIT))),--init '$(INIT)') \
+	@$(PY) -m tools.get_weights $(INIT_FLAG) \
 	  $(if $(FILE),--file '$(FILE)') $(if $(MEAN),--mean '$(MEAN)')
 
 inspect: .venv/.ready $(ENGINE)  ## WEIGHTS=file layer by layer, beside CaffeNet
@@ -171,11 +172,18 @@ table2 table3 table4: .venv/.ready  ## printed, ours, difference, from the runs 
 fig2 fig3: .venv/.ready  ## class distributions
 	@$(PY) -m experiments.class_distribution --figure $@ --raw '$(RAW)'
 
+fig1: .venv/.ready  ## example images of each WikiArt genre
+	@$(PY) -m experiments.contact_sheet --task wikiart_genre
+
+fig4: .venv/.ready  ## example images of the three sources
+	@$(PY) -m experiments.contact_sheet --task wikiart_artist wga_artist ticc_artist
+
 FIGURES := fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 fig14
 fig5 fig6 fig7 fig8 fig9:  ## curves, accuracy and time, from the runs there are
-fig10 fig11 fig12 fig13 fig14:  ## confusion matrices and confused pairs
+fig10 fig11 fig12 fig13 fig14:  ## confusion matrices and confused pairs; TASK=, RUN= draw them of yours
 $(FIGURES): .venv/.ready
-	@$(PY) -m experiments.figures $(@:fig%=%)
+	@$(PY) -m experiments.figures $(@:fig%=%) $(if $(TASK),--task '$(TASK)') \
+	  $(INIT_FLAG) $(if $(RUN),--run '$(RUN)') $(SETTING_FLAGS)
 
 report: .venv/.ready  ## experiments/report/index.html: whatever exists so far
 	@$(PY) -m experiments.report
@@ -201,16 +209,49 @@ compare: .venv/.ready $(ENGINE)  ## LOG=their.log RUN=task/run: curves; WEIGHTS=
 	@$(if $(LOG),$(PY) -m experiments.compare_logs --log '$(LOG)' --run '$(RUN)',\
 	  $(PY) -m experiments.compare_weights --weights '$(WEIGHTS)' --with '$(WITH)')
 
-significance: .venv/.ready  ## are the inits different on TASK? McNemar, bootstrap
-	@$(PY) -m experiments.significance --task '$(TASK)' --scenario '$(SCENARIO)' $(SETTING_FLAGS)
+significance: .venv/.ready  ## are the inits (or RUNS) different on TASK? McNemar, bootstrap
+	@$(PY) -m experiments.significance --task '$(TASK)' --scenario '$(SCENARIO)' $(SETTING_FLAGS) \
+	  $(if $(RUNS),--runs $(RUNS))
+
+predict: .venv/.ready $(ENGINE)  ## score a foreign WEIGHTS=file on TASK's test images; MEAN=, NET=
+	@$(PY) -m experiments.predict --weights '$(WEIGHTS)' --task '$(TASK)' --split '$(SPLIT)' \
+	  --split-seed '$(SPLIT_SEED)' $(if $(MEAN),--mean '$(MEAN)') $(if $(NET),--net '$(NET)') $(DEVICE)
+
+# ---- Similarity ----------------------------------------------------------------------------------
+
+# A collection is a TASK's images, or a folder of IMAGES; MODELS are runs or inits.
+COLLECTION := $(if $(IMAGES),--images '$(IMAGES)',--task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)')
+
+features: .venv/.with-search $(ENGINE)  ## fc7 (BLOB=) of WEIGHTS on TASK or IMAGES=folder
+	@$(PY) -m tools.extract --weights $(WEIGHTS) $(COLLECTION) $(if $(MEAN),--mean '$(MEAN)') \
+	  $(if $(BLOB),--blob '$(BLOB)') $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken) $(DEVICE) $(FORCED)
+
+similar: .venv/.with-search $(ENGINE)  ## the K images most similar to QUERY, once for each of MODELS
+	@$(PY) -m tools.search --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
+	  $(if $(INDEX),--index '$(INDEX)') $(if $(BLOB),--blob '$(BLOB)') $(DEVICE)
+
+retrieval-scores: .venv/.with-search  ## precision@k and mAP of MODELS on TASK's test images
+	@$(PY) -m tools.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)'
+
+fig15 fig16: .venv/.with-search $(ENGINE)  ## neighbours by genre and style; distances between MODELS
+	@$(PY) -m experiments.similarity.$@ --models $(MODELS) $(COLLECTION)
+
+explain: .venv/.with-search $(ENGINE)  ## why did RUN (task/run) say that of IMAGE? Grad-CAM, saliency
+	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(DEVICE)
+
+serve: .venv/.with-search $(ENGINE)  ## the search page of MODELS on TASK, on this machine alone
+	@$(PY) -m page.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
+	  $(if $(INDEX),--index '$(INDEX)') $(DEVICE)
 
 # ---- For developers ------------------------------------------------------------------------------
 
 lint: .venv/.with-dev  ## ruff and mypy
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy .
 
+BROWSER := $(and $(shell command -v chromium),$(shell command -v chromedriver))
 test: .venv/.with-dev $(ENGINE) sample  ## the tests, on real Caffe; TESTS=tests/test_x.py for some
-	@$(PY) -m pytest $(TESTS)
+	@$(if $(BROWSER),,echo "the tests in a real browser are left out: apt-get install chromium chromium-driver")
+	@$(PY) -m pytest $(if $(BROWSER),,-m 'not browser') $(TESTS)
 
 .DEFAULT:
 	@$(PYTHON) -m tools.names target '$@' $(TARGETS) $(TASKS)
