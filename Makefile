@@ -23,7 +23,7 @@ SETTINGS    := EPOCHS LR LR_STEP_EPOCHS LR_GAMMA MOMENTUM WEIGHT_DECAY BATCH DRO
                SEED DEVICE_BATCH
 VARIABLES   := $(SETTINGS) INIT SCENARIO SPLIT SPLIT_SEED RAW GPU THREADS RUN FORCE KEEP TASK \
                SKIP_BROKEN WORKERS SOURCE WEIGHTS FILE MEAN TESTS GRID SCHEDULER SIDE_BY_SIDE \
-               LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K INDEX BLOB PORT \
+               BENCHES LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K INDEX BLOB PORT \
                PYTHON CAFFE_PYTHON CAFFE_DEBS DEBIAN_MIRROR
 TARGETS     := $(sort $(shell sed -n 's/^\([a-z0-9][a-z0-9 -]*\):[^\#=]*\#\#.*/\1/p' Makefile))
 TASKS       := $(shell sed -n 's/^\[\([A-Za-z0-9_]*\)\].*/\1/p' datasets/tasks.toml)
@@ -191,6 +191,7 @@ report: .venv/.ready  ## experiments/report/index.html: whatever exists so far
 # ---- Many runs -----------------------------------------------------------------------------------
 
 grid: .venv/.ready $(ENGINE) $(if $(SCHEDULER),.venv/.with-grid)  ## all runs of GRID (a TOML file, or table2 ...); SCHEDULER=tcp://...
+	@$(if $(GRID),,echo "error: no grid named: make grid GRID=table2, or a TOML file of yours" >&2; exit 2)
 	@$(PY) -m experiments.grid --grid $(GRID) --raw '$(RAW)' --gpu '$(GPU)' \
 	  $(if $(SCHEDULER),--scheduler '$(SCHEDULER)') $(if $(THREADS),--threads '$(THREADS)') \
 	  $(if $(SIDE_BY_SIDE),--side-by-side '$(SIDE_BY_SIDE)') $(if $(KEEP),--keep '$(KEEP)') \
@@ -252,6 +253,10 @@ BROWSER := $(and $(shell command -v chromium),$(shell command -v chromedriver))
 test: .venv/.with-dev $(ENGINE) sample  ## the tests, on real Caffe; TESTS=tests/test_x.py for some
 	@$(if $(BROWSER),,echo "the tests in a real browser are left out: apt-get install chromium chromium-driver")
 	@$(PY) -m pytest $(if $(BROWSER),,-m 'not browser') $(TESTS)
+
+BENCHES ?= overhead lmdb grid similar
+bench: .venv/.with-search $(ENGINE) sample  ## figures of speed, with the machine's cores; BENCHES="lmdb grid" for some
+	@for each in $(BENCHES); do echo "== bench.$$each"; $(PY) -m bench.$$each || exit; done
 
 .DEFAULT:
 	@$(PYTHON) -m tools.names target '$@' $(TARGETS) $(TASKS)
