@@ -30,8 +30,8 @@ from engines.install.lock import LOCK, read_lock
 BUILD_LOCK = HERE / "build.lock"
 
 _LAYOUT = "1"  # of the result; a new number builds anew
-_NEEDED = 2_500_000_000  # bytes while building without CUDA; measured, and some air
-_NEEDED_CUDA = 5_000_000_000  # with NVIDIA's wheels and the objects for three architectures
+NEEDED = 2_500_000_000  # bytes while building without CUDA; measured, and some air
+NEEDED_CUDA = 5_000_000_000  # with NVIDIA's wheels and the objects for three architectures
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _wish(order: Order, host: Host) -> str:
 def _build(order: Order, host: Host, wish: str, lock: int) -> dict[str, Any]:
     """Every step, each of which does nothing when it is done already."""
     work = order.work.resolve()
-    require_space(work, _NEEDED if order.cpu else _NEEDED_CUDA, "the build of Caffe")
+    require_space(work, NEEDED if order.cpu else NEEDED_CUDA, "the build of Caffe")
     cuda = None if order.cpu else _find_cuda(order, work, host)
     files = fetch([*read_lock(), *read_lock(BUILD_LOCK)], folder=order.debs, mirror=order.mirror)
     source = unpack_source({p: f for p, f in files.items() if p.is_source}, work / "source")

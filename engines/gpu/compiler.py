@@ -129,10 +129,20 @@ def reason(lines: list[str]) -> str:
             if pattern.search(line) and not _STEP.match(line):
                 words = line.strip()
                 if words.startswith("CMake Error"):  # its own words are on the next lines
-                    more = [each.strip() for each in lines[at + 1 : at + 4] if each.strip()]
-                    words = " ".join([words, *more])
+                    words = " ".join([words, *_paragraph(lines[at + 1 :])])
                 return f"{words} ({_ADVICE[number]})" if number < len(_ADVICE) else words
     return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
+
+
+def _paragraph(lines: list[str]) -> list[str]:
+    """The first lines with words in them, up to an empty one; three at most."""
+    taken: list[str] = []
+    for line in lines:
+        if line.strip() and not line.startswith("Call Stack"):
+            taken.append(line.strip())
+        elif taken or line.strip():
+            break
+    return taken[:3]
 
 
 def _lines(process: subprocess.Popen[bytes], log: IO[bytes]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from base.files import write_text
 from engines.gpu.toolkit import Toolkit, find_library, take_wheels
 
 KNOWN = (8, 9)
-_WHEELS = {
+WHEELS = {
     11: ("nvidia-cudnn-cu11",),
     12: ("nvidia-cudnn-cu12",),
     # cuDNN compiles some kernels when they are first needed, with NVRTC
@@ -50,7 +50,7 @@ def find_cudnn(asked: str | None, toolkit: Toolkit, work: Path) -> Cudnn | None:
     for folder in (toolkit.home, Path("/usr/local/cuda"), Path("/usr")):
         if found := _look_in(folder):
             return found
-    wheels = take_wheels(_WHEELS[toolkit.version[0]], work) / "nvidia" / "cudnn"
+    wheels = take_wheels(WHEELS[toolkit.version[0]], work) / "nvidia" / "cudnn"
     found = _look_in(wheels)
     if found is None:
         raise UserError(f"NVIDIA's wheel in {wheels} has no cudnn.h and libcudnn.so")

@@ -1,4 +1,4 @@
-"""What the machine itself must have: a C++ compiler that nvcc accepts, and patch."""
+"""What the machine itself must have: a C++ compiler, and one that nvcc accepts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engines.gpu.caffe_flags import COMPAT
 from engines.gpu.compiler import reason
 from engines.gpu.toolkit import Toolkit
 
-_APT = "apt-get install g++ patch"
+_APT = "apt-get install g++"
 _TRIAL = """\
 #include <cstdio>
 #include <vector>
@@ -40,7 +40,7 @@ class Host:
 def find_host() -> Host:
     """The compiler of CXX (and CC), else g++ (gcc). UserError when something is missing."""
     cxx, cc = os.environ.get("CXX", "g++"), os.environ.get("CC", "gcc")
-    paths = {name: shutil.which(name) for name in (cxx, cc, "patch")}
+    paths = {name: shutil.which(name) for name in (cxx, cc)}
     missing = [name for name, path in paths.items() if not path]
     if missing:
         raise UserError(f"the build needs {' and '.join(missing)}: {_APT}")

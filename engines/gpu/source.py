@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tarfile
 from pathlib import Path
@@ -27,7 +28,7 @@ def unpack_source(files: dict[Package, Path], into: Path) -> Path:
         _extract(upstream, aside)
         _extract(debian, aside)
         for name in (aside / _PATCHES / "series").read_text(encoding="utf-8").split():
-            _patch(aside, aside / _PATCHES / name)
+            _patch(aside, (aside / _PATCHES / name).resolve())
     return into
 
 
@@ -44,10 +45,18 @@ def _extract(archive: Path, into: Path) -> None:
 
 
 def _patch(folder: Path, patch: Path) -> None:
-    done = subprocess.run(
-        ["patch", "--quiet", "--batch", "-p1", "-d", str(folder), "-i", str(patch)],
-        capture_output=True,
-        text=True,
-    )
+    # git would take the sources for a part of the project's own repository, and skip them
+    environment = dict(os.environ, GIT_CEILING_DIRECTORIES=str(folder.parent.resolve()))
+    try:
+        done = subprocess.run(
+            ["git", "apply", "-p1", "--whitespace=nowarn", str(patch)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+    except OSError:
+        raise UserError("there is no git to apply Debian's patches with: install git") from None
     if done.returncode:
-        raise UserError(f"Debian's patch {patch.name} does not apply: {done.stdout.strip()}")
+        words = " ".join(done.stderr.split())
+        raise UserError(f"Debian's patch {patch.name} does not apply: {words}")

@@ -14,13 +14,13 @@ from engines.gpu.stages import digest
 from engines.gpu.wheels import HERE, install_wheels, read_requirements
 
 KNOWN = (11, 12, 13)
-_USUAL_HOME = Path("/usr/local/cuda")
+USUAL_HOME = Path("/usr/local/cuda")
 _WHEELS = HERE / "cuda.requirements"
 _LIBRARY_FOLDERS = ("lib64", "lib", "targets/x86_64-linux/lib", "lib/x86_64-linux-gnu")
 _INCLUDE_FOLDERS = ("include", "targets/x86_64-linux/include")
 
 # part -> its header, its library, its wheels for each CUDA
-_PARTS: dict[str, tuple[str, str, dict[int, tuple[str, ...]]]] = {
+PARTS: dict[str, tuple[str, str, dict[int, tuple[str, ...]]]] = {
     "cudart": ("cuda_runtime_api.h", "libcudart.so", {13: ("nvidia-cuda-runtime",)}),
     "cublas": (
         "cublas_v2.h",
@@ -33,7 +33,7 @@ _PARTS: dict[str, tuple[str, str, dict[int, tuple[str, ...]]]] = {
         {11: ("nvidia-curand-cu11",), 12: ("nvidia-curand-cu12",), 13: ("nvidia-curand",)},
     ),
 }
-_COMPILER_WHEELS = (
+COMPILER_WHEELS = (
     "nvidia-cuda-nvcc",
     "nvidia-cuda-crt",
     "nvidia-nvvm",
@@ -99,12 +99,12 @@ def find_toolkit(work: Path) -> Toolkit:
     nvcc = find_nvcc()
     if nvcc is None:
         print("no nvcc on this machine: NVIDIA's wheels of CUDA 13 are taken", flush=True)
-        folder = take_wheels(_COMPILER_WHEELS, work)
+        folder = take_wheels(COMPILER_WHEELS, work)
         nvcc = folder / "nvidia" / "cu13" / "bin" / "nvcc"
     version = parse_version(_ask(nvcc, "--version"), nvcc)
     home = _home(nvcc)
     parts = {}
-    for name, (header, library, wheels) in _PARTS.items():
+    for name, (header, library, wheels) in PARTS.items():
         found = _in_folders([home, Path("/usr")], header, library)
         if found is None:
             if version[0] not in wheels:
@@ -127,7 +127,7 @@ def find_nvcc() -> Path | None:
         return nvcc
     if on_path := shutil.which("nvcc"):
         return Path(on_path)
-    usual = _USUAL_HOME / "bin" / "nvcc"
+    usual = USUAL_HOME / "bin" / "nvcc"
     return usual if os.access(usual, os.X_OK) else None
 
 
