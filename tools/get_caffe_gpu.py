@@ -2,8 +2,8 @@
 
 The sources are those of the Caffe that `make caffe` installs; they are compiled as they are,
 against the same libraries, with CUDA 11, 12 or 13 and cuDNN 8 or 9. What the machine lacks comes as
-NVIDIA's wheels. The machine itself must have g++ and patch. CUDA_HOME, CXX and CC in the
-environment name a toolkit and compilers.
+NVIDIA's wheels. The machine itself must have g++. CUDA_HOME, CXX and CC in the environment
+name a toolkit and compilers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from base.cli import run
-from engines.gpu.build import Order, build
+from engines.gpu.build import Order, build, fetch_into
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -54,8 +54,17 @@ def main() -> None:
         action="store_true",
         help="build without CUDA, into .caffe-cpu: to compare this build with Debian's own",
     )
+    parser.add_argument(
+        "--fetch-into",
+        type=Path,
+        metavar="FOLDER",
+        help="build nothing: put all Debian packages into a folder, for --debs on another machine",
+    )
     parser.add_argument("--force", action="store_true", help="build again even if up to date")
     arguments = parser.parse_args()
+    if arguments.fetch_into:
+        print(fetch_into(arguments.fetch_into, debs=arguments.debs, mirror=arguments.mirror))
+        return
     into = arguments.into or PROJECT / (".caffe-cpu" if arguments.cpu else ".caffe-gpu")
     order = Order(
         into=into,

@@ -13,7 +13,7 @@ from typing import Any
 
 from base.alone import alone
 from base.errors import UserError
-from base.files import readable, require_space
+from base.files import readable, require_space, whole_file
 from engines.cuda_driver import Driver, find_driver
 from engines.gpu import assemble, caffe_flags, cudnn, toolkit
 from engines.gpu.archs import Archs, choose_archs
@@ -25,7 +25,7 @@ from engines.gpu.stages import digest
 from engines.gpu.wheels import BUILD_TOOLS, HERE, install_wheels, read_requirements
 from engines.install.build import check_machine
 from engines.install.debs import fetch
-from engines.install.lock import LOCK, read_lock
+from engines.install.lock import LOCK, Package, read_lock
 
 BUILD_LOCK = HERE / "build.lock"
 
@@ -102,6 +102,20 @@ def build(order: Order) -> list[str]:
     ]
 
 
+def fetch_into(folder: Path, *, debs: Path | None, mirror: str | None) -> str:
+    """Put every Debian package that this build and `make caffe` need into a folder."""
+    files = fetch(_packages(), folder=debs, mirror=mirror)
+    folder.mkdir(parents=True, exist_ok=True)
+    for package, path in files.items():
+        with whole_file(folder / package.file) as aside:
+            shutil.copyfile(path, aside)
+    return f"{folder}: {len(files)} files"
+
+
+def _packages() -> list[Package]:
+    return [*read_lock(), *read_lock(BUILD_LOCK)]
+
+
 def describe(record: dict[str, Any]) -> str:
     """A build's record in words."""
     if not record.get("cuda"):
@@ -150,7 +164,7 @@ def _build(order: Order, host: Host, wish: str, lock: int) -> dict[str, Any]:
     work = order.work.resolve()
     require_space(work, NEEDED if order.cpu else NEEDED_CUDA, "the build of Caffe")
     cuda = None if order.cpu else _find_cuda(order, work, host)
-    files = fetch([*read_lock(), *read_lock(BUILD_LOCK)], folder=order.debs, mirror=order.mirror)
+    files = fetch(_packages(), folder=order.debs, mirror=order.mirror)
     source = unpack_source({p: f for p, f in files.items() if p.is_source}, work / "source")
     prefix = make_prefix({p: f for p, f in files.items() if not p.is_source}, work / "prefix")
     tools = install_wheels(read_requirements(BUILD_TOOLS), work / "tools")
