@@ -330,7 +330,10 @@ def test_cudnn_is_shown_to_cmake_in_the_form_it_looks_for(
     assert found is not None
     assert (found.version, found.from_wheel) == ((major, 1, 2), False)
     flags = dict(flag[2:].split("=", 1) for flag in cudnn.flags(found, tmp_path))
-    shown = (Path(flags["CUDNN_INCLUDE"]) / "cudnn.h").read_text()
+    header = Path(flags["CUDNN_INCLUDE"]) / "cudnn.h"
+    shown, made = header.read_text(), header.stat().st_mtime_ns
+    cudnn.flags(found, tmp_path)
+    assert header.stat().st_mtime_ns == made  # else a build that goes on would begin anew
     assert f"define CUDNN_MAJOR {major}" in shown
     assert f'#include "{folder}/include/cudnn.h"' in shown
     assert Path(flags["CUDNN_LIBRARY"]).name == "libcudnn.so"

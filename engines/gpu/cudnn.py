@@ -63,7 +63,7 @@ def flags(cudnn: Cudnn | None, work: Path) -> list[str]:
         return ["-DUSE_CUDNN=OFF"]
     shown = work / "cudnn"
     major, minor, patch = cudnn.version
-    write_text(
+    _keep(
         shown / "include" / "cudnn.h",
         f"""\
 // Caffe's cmake looks for these lines in cudnn.h; since cuDNN 8 they are in cudnn_version.h.
@@ -75,14 +75,21 @@ def flags(cudnn: Cudnn | None, work: Path) -> list[str]:
 #include "{cudnn.include / "cudnn.h"}"
 """,
     )
-    link = shown / "libcudnn.so"
-    link.unlink(missing_ok=True)
-    link.symlink_to(cudnn.library.resolve())
+    link, target = shown / "libcudnn.so", cudnn.library.resolve()
+    if not link.exists() or link.readlink() != target:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
     return [
         "-DUSE_CUDNN=ON",
         f"-DCUDNN_INCLUDE={shown / 'include'}",
         f"-DCUDNN_LIBRARY={link}",
     ]
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write a header, unless it is the same already: a new date would compile everything anew."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
 
 
 def parse_version(text: str, where: Path) -> tuple[int, int, int]:
