@@ -26,8 +26,8 @@ from prototxt.settings import Settings
 from tools.device import add_device_flags, pick_device
 
 # Two BLAS kernels on one CPU (Zen, Sandybridge) were measured to differ by up to 1.0e-6 in a pass
-# and 1.2e-7 in the losses of 8 iterations. A GPU sums in yet other orders, and cuDNN may convolve by
-# Winograd's or Fourier's ways; a wrong layer differs by far more than these limits.
+# and 1.2e-7 in the losses of 8 iterations. A GPU sums in yet other orders, and cuDNN may convolve
+# by Winograd's or Fourier's ways; a wrong layer differs by far more than these limits.
 PASS_LIMIT = 1e-3  # relative difference (L2) of a blob or a gradient
 LOSS_LIMIT = 1e-2  # relative difference of a loss while training
 _CLASSES = 10
