@@ -55,6 +55,7 @@ def assemble(
         record["blas_kernel"] = choose_kernel(aside)
         record["caffe"] = _import_version(aside)
         record["bytes"] = _write_list(aside)
+        shutil.copy2(compiler.log, aside / compiler.log.name)
         (aside / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return record
 

@@ -14,7 +14,7 @@ from typing import Any
 from base.alone import alone
 from base.errors import UserError
 from base.files import readable, require_space, whole_file
-from engines.cuda_driver import Driver, find_driver
+from engines.cuda_driver import find_driver
 from engines.gpu import assemble, caffe_flags, cudnn, toolkit
 from engines.gpu.archs import Archs, choose_archs
 from engines.gpu.compiler import Compiler
@@ -28,7 +28,6 @@ from engines.install.debs import fetch
 from engines.install.lock import LOCK, Package, read_lock
 
 BUILD_LOCK = HERE / "build.lock"
-
 _LAYOUT = "1"  # of the result; a new number builds anew
 NEEDED = 2_500_000_000  # bytes while building without CUDA; measured, and some air
 NEEDED_CUDA = 5_000_000_000  # with NVIDIA's wheels and the objects for three architectures
@@ -65,7 +64,6 @@ class Cuda:
     toolkit: toolkit.Toolkit
     cudnn: cudnn.Cudnn | None
     archs: Archs
-    driver: Driver | None
 
 
 def build(order: Order) -> list[str]:
@@ -98,7 +96,7 @@ def build(order: Order) -> list[str]:
     return [
         f"BLAS kernel: {record['blas_kernel']}",
         f"{words}, built in {time.monotonic() - start:.0f} s",
-        f"{order.work} holds what was compiled; it may be deleted",
+        f"{order.work} holds what another build would need again; it may be deleted",
     ]
 
 
@@ -162,7 +160,8 @@ def _wish(order: Order, host: Host) -> str:
 def _build(order: Order, host: Host, wish: str, lock: int) -> dict[str, Any]:
     """Every step, each of which does nothing when it is done already."""
     work = order.work.resolve()
-    require_space(work, NEEDED if order.cpu else NEEDED_CUDA, "the build of Caffe")
+    needed = NEEDED if order.cpu else NEEDED_CUDA
+    require_space(work, max(needed - _size(work), needed // 4), "the build of Caffe")
     cuda = None if order.cpu else _find_cuda(order, work, host)
     files = fetch(_packages(), folder=order.debs, mirror=order.mirror)
     source = unpack_source({p: f for p, f in files.items() if p.is_source}, work / "source")
@@ -204,7 +203,7 @@ def _find_cuda(order: Order, work: Path, host: Host) -> Cuda:
     check_nvcc(found, archs, host, work)
     dnn = cudnn.find_cudnn(order.cudnn, found, work)
     print(f"compiling for {archs}, {dnn or 'without cuDNN'}", flush=True)
-    return Cuda(found, dnn, archs, driver)
+    return Cuda(found, dnn, archs)
 
 
 def _flags(prefix: Path, host: Host, cuda: Cuda | None, work: Path) -> list[str]:
@@ -229,6 +228,11 @@ def _folder(work: Path, key: str, order: Order) -> Path:
         if other.name != f"build-{kind}-{key}" or order.force:
             shutil.rmtree(other, ignore_errors=True)
     return work / f"build-{kind}-{key}"
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _jobs() -> int:
