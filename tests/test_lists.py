@@ -187,9 +187,7 @@ def test_nothing_there_says_what_is_missing_and_how_to_get_it(place: Path) -> No
     shutil.rmtree(place / "raw")
     done = make(place)
     assert done.returncode == 2
-    assert (
-        f"the catalogue of met: goes into {place}/raw/met/; get it with: make" in done.stderr
-    )
+    assert f"the catalogue of met: goes into {place}/raw/met/; get it with: make" in done.stderr
     assert f"the images of met: go into {place}/raw/met/images/; get" in done.stderr
     assert not (place / "data").exists()
 
