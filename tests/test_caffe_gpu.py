@@ -523,6 +523,14 @@ def test_a_failed_build_says_which_log_and_what_to_do(tools: Path, tmp_path: Pat
     )
 
 
+def test_a_full_disk_is_told_even_when_nothing_can_be_logged(tools: Path, tmp_path: Path) -> None:
+    compiler = Compiler(tools, steps(tmp_path), tmp_path / "build", "`make caffe-gpu`")
+    compiler.folder.mkdir()
+    compiler.log.symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"cannot write .*build.log: No space left on device"):
+        compiler.configure([])
+
+
 def test_cmake_that_cannot_go_on_is_tried_again(tools: Path, tmp_path: Path) -> None:
     source = steps(tmp_path)
     compiler = Compiler(tools, source, tmp_path / "build", "`make caffe-gpu`")

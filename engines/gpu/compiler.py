@@ -8,8 +8,8 @@ import signal
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
-from typing import IO
 
 from base.cli import bar
 from base.errors import UserError
@@ -89,12 +89,12 @@ class Compiler:
         for name in ("CXXFLAGS", "CFLAGS", "LDFLAGS", "CPPFLAGS", "LD_LIBRARY_PATH"):
             environment.pop(name, None)  # the user's own would change what is built
         try:
-            log = self.log.open("ab")
+            log = self.log.open("ab", buffering=0)  # nothing is left to be written at the end
         except OSError as error:
             raise UserError(f"cannot write {self.log}: {error.strerror}") from error
         with log:
             start = log.tell()
-            log.write(f"$ {' '.join(command)}\n".encode())
+            self._note(log, f"$ {' '.join(command)}\n".encode())
             with subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -105,13 +105,23 @@ class Compiler:
                 pass_fds=() if self.lock is None else (self.lock,),
             ) as process:
                 try:
-                    yield from _lines(process, log)
+                    assert process.stdout is not None
+                    for line in process.stdout:
+                        self._note(log, line)
+                        yield line.decode("utf-8", "replace").rstrip("\n")
                 except BaseException:
                     _end(process)
                     raise
             if process.returncode:
-                log.flush()
                 raise UserError(self._why(fault, start))
+
+    def _note(self, log: RawIOBase, line: bytes) -> None:
+        try:
+            log.write(line)
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self.log}: {error.strerror}; {self.again} goes on from there"
+            ) from error
 
     def _why(self, fault: str, start: int) -> str:
         with self.log.open("rb") as handle:
@@ -143,17 +153,6 @@ def _paragraph(lines: list[str]) -> list[str]:
         elif taken or line.strip():
             break
     return taken[:3]
-
-
-def _lines(process: subprocess.Popen[bytes], log: IO[bytes]) -> Iterator[str]:
-    assert process.stdout is not None
-    for line in process.stdout:
-        try:
-            log.write(line)
-            log.flush()
-        except OSError as error:
-            raise UserError(f"cannot write the build's log: {error.strerror}") from error
-        yield line.decode("utf-8", "replace").rstrip("\n")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
