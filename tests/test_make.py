@@ -75,7 +75,7 @@ def test_make_alone_lists_everything(project: SmallProject) -> None:
     settings = re.search(r"^SETTINGS +:= (.*?[^\\])\n", text, re.MULTILINE | re.DOTALL)
     assert variables
     assert settings
-    names = re.findall(r"\b[A-Z_]+\b", (variables[1] + settings[1]).replace("SETTINGS", ""))
+    names = re.findall(r"\b[A-Z_]+\b", (variables[1] + " " + settings[1]).replace("SETTINGS", ""))
     for name in [*listed, *tasks, "scratch", *inits, *SCENARIOS, *names]:
         if name != "sources":
             assert re.search(rf"(^|\W){name}\b", done.stdout, re.MULTILINE), name

@@ -28,6 +28,8 @@ _VARIABLES = {
     "KEEP": ("all: keep every snapshot of a run", "all"),
     "SKIP_BROKEN": ("leave broken images out of the LMDBs", "1"),
     "SIDE_BY_SIDE": ("runs of a grid at a time on this machine", "2"),
+    "INDEX": ("how the nearest images are searched (exact)", "hnsw"),
+    "PORT": ("where `make serve` listens (8765)", "8080"),
     "WORKERS": ("processes that decode images (one a core)", "4"),
     "RAW": ("where the sources' material lies (datasets/raw)", "/mnt/paintings"),
     "CAFFE_PYTHON": ("a Python of yours that can import caffe", "/opt/caffe/bin/python3"),
