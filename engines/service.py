@@ -76,10 +76,10 @@ class Service:
                         raise UserError(event["message"])
                     if on_event:
                         on_event({"event": kind, **event})
+            except TimeoutError:  # before OSError, of which it is one kind
+                raise self._died(verb, f"no answer within {timeout:.0f} s") from None
             except (OSError, EOFError, ValueError):
                 raise self._died(verb) from None
-            except TimeoutError:
-                raise self._died(verb, f"no answer within {timeout:.0f} s") from None
             except UserError:
                 raise
             except BaseException:  # Ctrl-C: an answer that nobody reads must not meet the next call
