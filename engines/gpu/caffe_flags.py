@@ -80,6 +80,9 @@ def cpu_flags() -> list[str]:
 def gpu_flags(prefix: Path, toolkit: Toolkit, archs: Archs, compiler: str | None) -> list[str]:
     """A build for GPUs: what the toolkit's nvcc is told besides."""
     nvcc = ["-O2", "-w", "-include", str(COMPAT), "-isystem", str(prefix / OPENBLAS_HEADERS)]
+    if toolkit.version[0] >= 13:
+        # CUDA 13 hides kernels within their file; one of Caffe's tests starts a kernel of im2col.cu
+        nvcc += ["-static-global-template-stub=false", "-device-entity-has-hidden-visibility=false"]
     for include in toolkit.includes:
         nvcc += ["-isystem", str(include)]
     return [
