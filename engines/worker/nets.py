@@ -12,7 +12,7 @@ import images
 import prototxts
 from errors import WorkerError
 
-KEPT = 3  # nets in memory; CaffeNet takes 230 MB
+KEPT = 4  # nets in memory; CaffeNet takes 230 MB
 _kept = collections.OrderedDict()
 _device = []  # the GPU chosen so far: asking again for the same one costs a child process
 
