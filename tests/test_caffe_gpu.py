@@ -591,6 +591,20 @@ def test_flags_name_one_opencv_one_python_and_our_header() -> None:
     assert "-DBLAS=Generic" in flags  # Debian's way: libblas.so.3, which is OpenBLAS's here
 
 
+def test_cuda_13_is_told_not_to_hide_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvcc_flags = {}
+    for version in ("12.4", "13.0"):
+        monkeypatch.setenv("CUDA_HOME", str(make_toolkit(tmp_path / version, version)))
+        found = toolkit.find_toolkit(tmp_path / "work")
+        flags = caffe_flags.gpu_flags(Path("/p"), found, Archs((80,), 80), "g++")
+        (nvcc_flags[version],) = [f for f in flags if f.startswith("-DCUDA_NVCC_FLAGS=")]
+    hidden = "-static-global-template-stub=false;-device-entity-has-hidden-visibility=false"
+    assert hidden in nvcc_flags["13.0"]
+    assert hidden not in nvcc_flags["12.4"]  # whose nvcc may not know these flags
+
+
 # --- which engine -----------------------------------------------------------------------------
 
 
