@@ -23,7 +23,7 @@ SETTINGS    := EPOCHS LR LR_STEP_EPOCHS LR_GAMMA MOMENTUM WEIGHT_DECAY BATCH DRO
                SEED DEVICE_BATCH
 VARIABLES   := $(SETTINGS) INIT SCENARIO SPLIT SPLIT_SEED RAW GPU THREADS RUN FORCE KEEP TASK \
                SKIP_BROKEN WORKERS SOURCE WEIGHTS FILE MEAN TESTS GRID SCHEDULER SIDE_BY_SIDE \
-               BENCHES LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K INDEX BLOB PORT \
+               BENCHES CUDA_ARCH CUDNN CUDA_HOME JOBS OTHER LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K INDEX BLOB PORT \
                PYTHON CAFFE_PYTHON CAFFE_DEBS DEBIAN_MIRROR
 TARGETS     := $(sort $(shell sed -n 's/^\([a-z0-9][a-z0-9 -]*\):[^\#=]*\#\#.*/\1/p' Makefile))
 TASKS       := $(shell sed -n 's/^\[\([A-Za-z0-9_]*\)\].*/\1/p' datasets/tasks.toml)
@@ -71,6 +71,15 @@ venv: .venv/.ready  ## the Python packages, into .venv
 
 caffe: .venv/.ready  ## BVLC Caffe, into .caffe; CAFFE_DEBS=folder of packages, DEBIAN_MIRROR=address
 	@$(PY) -m tools.get_caffe $(FORCED)
+
+caffe-gpu: .venv/.ready  ## the same Caffe built for GPUs, into .caffe-gpu; CUDA_ARCH=, CUDNN=0, CUDA_HOME=, JOBS=
+	@$(PY) -m tools.get_caffe_gpu $(if $(JOBS),--jobs '$(JOBS)') $(FORCED)
+
+caffe-gpu-test: .venv/.ready  ## Caffe's own tests on the card
+	@$(PY) -m tools.caffe_gpu_test
+
+parity: .venv/.ready $(ENGINE)  ## CaffeNet on CPU and GPU, number by number; OTHER=a Python that can import caffe
+	@$(PY) -m tools.parity $(DEVICE) $(if $(OTHER),--other '$(OTHER)')
 
 # The engine that runs need: the user's own, or the one that `make caffe` installs.
 ifdef CAFFE_PYTHON
@@ -254,9 +263,10 @@ test: .venv/.with-dev $(ENGINE) sample  ## the tests, on real Caffe; TESTS=tests
 	@$(if $(BROWSER),,echo "the tests in a real browser are left out: apt-get install chromium chromium-driver")
 	@$(PY) -m pytest $(if $(BROWSER),,-m 'not browser') $(TESTS)
 
-BENCHES ?= overhead lmdb grid similar
+BENCHES ?= $(if $(filter auto none,$(GPU)),overhead lmdb grid similar,gpu)
 bench: .venv/.with-search $(ENGINE) sample  ## figures of speed, with the machine's cores; BENCHES="lmdb grid" for some
-	@for each in $(BENCHES); do echo "== bench.$$each"; $(PY) -m bench.$$each || exit; done
+	@for each in $(BENCHES); do echo "== bench.$$each"; \
+	  $(PY) -m bench.$$each $$(test $$each = gpu && echo --gpu '$(GPU)') || exit; done
 
 .DEFAULT:
 	@$(PYTHON) -m tools.names target '$@' $(TARGETS) $(TASKS)
