@@ -76,7 +76,7 @@ caffe-gpu: .venv/.ready  ## the same Caffe built for GPUs, into .caffe-gpu; CUDA
 	@$(PY) -m tools.get_caffe_gpu $(if $(JOBS),--jobs '$(JOBS)') $(FORCED)
 
 caffe-gpu-test: .venv/.ready  ## Caffe's own tests on the card
-	@$(PY) -m tools.caffe_gpu_test
+	@$(PY) -m tools.caffe_gpu_test $(if $(filter-out auto,$(GPU)),--gpu '$(GPU)')
 
 parity: .venv/.ready $(ENGINE)  ## CaffeNet on CPU and GPU, number by number; OTHER=a Python that can import caffe
 	@$(PY) -m tools.parity $(DEVICE) $(if $(OTHER),--other '$(OTHER)')
