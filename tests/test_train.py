@@ -68,11 +68,11 @@ def uninterrupted(world: World, kept: Path) -> str:
 
 @pytest.fixture
 def interrupted(world: World, kept: Path) -> str:
-    """The name of a run of LONG that was killed after iteration 60."""
+    """The name of a run of LONG that was killed after iteration 40."""
 
     def make() -> None:
         world.write("half", LONG)
-        kill_when(world, "half", lambda: len(snapshots(prefix(world, "half"))) == 2)
+        kill_when(world, "half", lambda: lines(world.folder("half").curve) > 45)
 
     once(kept, "half", make)
     return "half"
@@ -425,7 +425,7 @@ def test_a_solver_without_snapshot_prefix_and_another_format(world: World) -> No
     folder = world.write("a", LONG)
     solver = folder / "solver.prototxt"
     edit(solver, "snapshot_prefix:", "snapshot_format: HDF5 # ")
-    kill_when(world, "a", lambda: bool(snapshots(folder / "solver")))
+    kill_when(world, "a", partial(lines_reach, world.folder("a").curve, 30))
     assert snapshots(folder / "solver")
     train(world.job("a"))
     assert record(world, "a")["sittings"][-1]["resumed_from"]

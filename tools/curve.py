@@ -65,6 +65,11 @@ class Curve:
         return max(validated, key=lambda point: point.val_accuracy or 0, default=None)
 
 
+def reached(path: Path) -> int:
+    """The last iteration of the curve at `path`; -1 when there is none."""
+    return max((point.iteration for point in read(path)), default=-1) if path.exists() else -1
+
+
 def read(path: Path) -> list[Point]:
     """The points of a curve.csv, but for a last line that a kill cut short."""
     with path.open(encoding="utf-8", newline="") as handle:

@@ -54,9 +54,13 @@ def snapshots(prefix: Path) -> list[Snapshot]:
     return sorted(found, key=lambda snapshot: -snapshot.iteration)
 
 
-def newest_whole(prefix: Path, inputs: str) -> Snapshot | None:
-    """The newest snapshot that a training made from `inputs` can be resumed from."""
-    return next((snapshot for snapshot in snapshots(prefix) if snapshot.is_whole(inputs)), None)
+def newest_whole(prefix: Path, inputs: str, until: float = math.inf) -> Snapshot | None:
+    """The newest snapshot, up to iteration `until`, that can be resumed from.
+
+    `inputs` is what the training is made from.
+    """
+    found = (snapshot for snapshot in snapshots(prefix) if snapshot.iteration <= until)
+    return next((snapshot for snapshot in found if snapshot.is_whole(inputs)), None)
 
 
 def prune(prefix: Path, keep: int) -> None:

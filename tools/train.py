@@ -25,7 +25,7 @@ from models.store import require
 from prototxt.read import read_nets, read_solver
 from prototxt.settings import Settings, add_settings_flags, settings_from
 from tools import record as records
-from tools.curve import Curve, Point
+from tools.curve import Curve, Point, reached
 from tools.device import Device, add_device_flags, pick_device
 from tools.inits import Start, find_start
 from tools.inputs import differences, digest, fingerprint, git_commit
@@ -116,7 +116,10 @@ class Training:
         self.prefix.parent.mkdir(parents=True, exist_ok=True)
         self.folder.path.mkdir(parents=True, exist_ok=True)
         self.inputs = digest(inputs)
-        snapshot = newest_whole(self.prefix, self.inputs) if record else None
+        # The worker may have been ahead of us when we were killed: what it validated before a
+        # snapshot that we did not hear of is not in the curve.
+        known = reached(self.folder.curve) if record else -1
+        snapshot = newest_whole(self.prefix, self.inputs, known)
         self.resume = snapshot.state if snapshot else None
         self.record = record or self._new_record(inputs)
         self.curve = Curve(self.folder.curve, snapshot.iteration if snapshot else None)
@@ -206,8 +209,11 @@ class Training:
                 self._add_point(event["iteration"])
         elif kind == "validation":
             self._add_point(event["iteration"], event)
-        elif kind == "snapshot" and not self.keep_all:
-            prune(self.prefix, _KEPT_SNAPSHOTS)
+        elif kind == "snapshot":
+            if not self.curve.points or self.curve.points[-1].iteration < event["iteration"]:
+                self._add_point(event["iteration"])  # so that the curve tells that it is known
+            if not self.keep_all:
+                prune(self.prefix, _KEPT_SNAPSHOTS)
 
     def _on_start(self, event: Event) -> None:
         self.bar.set_description_str(f"train {self.job.task}/{self.job.name}", refresh=False)
