@@ -4,7 +4,8 @@
     python -m bench.similar --quick   about 1 minute: 10,000 vectors, 64 images
 
 Both extractors take the same LMDB through the same CaffeNet with the same batch, in turn, their
-start included. The vectors of the search are made up: clustered, sparse and not negative, as those of fc7.
+start included. The vectors of the search are made up: clustered, sparse and not negative, as those
+of fc7.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -173,7 +175,7 @@ def _search(folder: Path, count: int, approximate: bool) -> None:
     _page(folder, index)
     del index
     for kind in ("half", *(("hnsw", "ivf") if approximate else ())):
-        other, seconds = _clocked(lambda kind=kind: build(features, kind))
+        other, seconds = _clocked(partial(build, features, kind))
         size = other.record["bytes"]
         print(
             f"  {kind}: built in {other.record['seconds']:.1f} s, {readable(size)} "
@@ -198,7 +200,7 @@ def _features(path: Path, count: int) -> FeatureSet:
 
 def _speeds(index: Index) -> str:
     queries: NDArray[np.float32] = np.array(index.features.vectors[:32]) + np.float32(0.01)
-    single = [_clocked(lambda row=row: index.search(queries[row], 10))[1] for row in range(12)]
+    single = [_clocked(partial(index.search, queries[row], 10))[1] for row in range(12)]
     batch = [_clocked(lambda: index.search(queries, 10))[1] / 32 for _ in range(4)]
     return (
         f"{1000 * statistics.median(single):.0f} ms a query (best {1000 * min(single):.0f}), "
@@ -230,7 +232,7 @@ def _page(folder: Path, index: Index) -> None:
             times = []
             for row in np.random.default_rng(2).choice(len(items), 15, replace=False).tolist():
                 answer, seconds = _clocked(
-                    lambda row=row: client.get("/api/search", params={"image": row})
+                    partial(client.get, "/api/search", params={"image": row})
                 )
                 assert len(answer.json()["results"][0]["images"]) == 12
                 times.append(seconds)
