@@ -23,7 +23,7 @@ SETTINGS    := EPOCHS LR LR_STEP_EPOCHS LR_GAMMA MOMENTUM WEIGHT_DECAY BATCH DRO
                SEED DEVICE_BATCH
 VARIABLES   := $(SETTINGS) INIT SCENARIO SPLIT SPLIT_SEED RAW GPU THREADS RUN FORCE KEEP TASK \
                SKIP_BROKEN WORKERS SOURCE WEIGHTS FILE MEAN TESTS GRID SCHEDULER SIDE_BY_SIDE \
-               BENCHES CUDA_ARCH CUDNN CUDA_HOME JOBS OTHER LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K INDEX BLOB PORT \
+               BENCHES CUDA_ARCH CUDNN CUDA_HOME JOBS OTHER LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K LABEL INDEX BLOB HOST PORT \
                PYTHON CAFFE_PYTHON CAFFE_DEBS DEBIAN_MIRROR
 TARGETS     := $(sort $(shell sed -n 's/^\([a-z0-9][a-z0-9 -]*\):[^\#=]*\#\#.*/\1/p' Makefile))
 TASKS       := $(shell sed -n 's/^\[\([A-Za-z0-9_]*\)\].*/\1/p' datasets/tasks.toml)
@@ -240,18 +240,19 @@ similar: .venv/.with-search $(ENGINE)  ## the K images most similar to QUERY, on
 	@$(PY) -m tools.search --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
 	  $(if $(INDEX),--index '$(INDEX)') $(if $(BLOB),--blob '$(BLOB)') $(DEVICE)
 
-retrieval-scores: .venv/.with-search  ## precision@k and mAP of MODELS on TASK's test images
-	@$(PY) -m tools.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)'
+retrieval-scores: .venv/.with-search $(ENGINE)  ## precision@k and mAP of MODELS on TASK's test images
+	@$(PY) -m tools.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
+	  $(if $(K),-k $(K)) $(DEVICE)
 
 fig15 fig16: .venv/.with-search $(ENGINE)  ## neighbours by genre and style; distances between MODELS
 	@$(PY) -m experiments.similarity.$@ --models $(MODELS) $(COLLECTION)
 
 explain: .venv/.with-search $(ENGINE)  ## why did RUN (task/run) say that of IMAGE? Grad-CAM, saliency
-	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(DEVICE)
+	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') $(DEVICE)
 
 serve: .venv/.with-search $(ENGINE)  ## the search page of MODELS on TASK, on this machine alone
 	@$(PY) -m page.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
-	  $(if $(INDEX),--index '$(INDEX)') $(DEVICE)
+	  $(if $(INDEX),--index '$(INDEX)') $(if $(HOST),--host '$(HOST)') $(DEVICE)
 
 # ---- For developers ------------------------------------------------------------------------------
 

@@ -21,7 +21,17 @@ from engines.client import Engine
 from tests.pictures import scene
 from tests.small_world import CLASSES, PROJECT, TASK, Plan, deploy, solver, train_val
 
-_ROOMS = ("base", "datasets", "engines", "experiments", "models", "prototxt", "tools")
+_ROOMS = (
+    "base",
+    "datasets",
+    "engines",
+    "experiments",
+    "models",
+    "prototxt",
+    "tools",
+    "similarity",
+    "page",
+)
 _CODE = (".py", ".toml", ".md", ".prototxt", ".jinja", ".j2", ".lock", ".csv", ".json", ".html")
 _IMAGES = 12  # a class
 _TASKS = f"""

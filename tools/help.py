@@ -29,6 +29,8 @@ _VARIABLES = {
     "SKIP_BROKEN": ("leave broken images out of the LMDBs", "1"),
     "SIDE_BY_SIDE": ("runs of a grid at a time on this machine", "2"),
     "INDEX": ("how the nearest images are searched (exact)", "hnsw"),
+    "LABEL": ("the class that `make explain` is about (the likeliest)", "portrait"),
+    "HOST": ("address that `make serve` listens on (127.0.0.1: this machine alone)", "0.0.0.0"),
     "PORT": ("where `make serve` listens (8765)", "8080"),
     "WORKERS": ("processes that decode images (one a core)", "4"),
     "RAW": ("where the sources' material lies (datasets/raw)", "/mnt/paintings"),
