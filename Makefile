@@ -45,6 +45,8 @@ SETTING_FLAGS := $(foreach name,$(SETTINGS),$(if $($(name)),--$(subst _,-,$(shel
 FLAGS  := --task '$(TASK)' --init '$(INIT)' --scenario '$(SCENARIO)' $(SETTING_FLAGS)
 PLAN_FLAGS = $(FLAGS) --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' --raw '$(RAW)' --run '$(RUN)'
 INIT_FLAG := $(if $(filter command environment,$(firstword $(origin INIT))),--init '$(INIT)')
+# $(call need,NAME,example): what a target cannot do without.
+need = $(if $($(1)),,$(error make $@ needs $(1)=, as: make $@ $(1)=$(2)))
 DEVICE := --gpu '$(GPU)' $(if $(THREADS),--threads '$(THREADS)')
 FORCED := $(if $(filter-out 0,$(FORCE)),--force)
 
@@ -106,7 +108,7 @@ weights: .venv/.ready $(ENGINE)  ## the weights of INIT, or all; FILE=, MEAN= pu
 	  $(if $(FILE),--file '$(FILE)') $(if $(MEAN),--mean '$(MEAN)')
 
 inspect: .venv/.ready $(ENGINE)  ## WEIGHTS=file layer by layer, beside CaffeNet
-	@$(PY) -m tools.inspect_weights --weights '$(WEIGHTS)'
+	@$(call need,WEIGHTS,models/hybrid/hybridCNN_iter_700000_upgraded.caffemodel)$(PY) -m tools.inspect_weights --weights '$(WEIGHTS)'
 
 # ---- The main job: make TASK, or one step of it: make STEP TASK=... ------------------------------
 
@@ -168,7 +170,7 @@ verify-lmdb-of:
 	@$(PY) -m tools.verify_lmdb --data '$(DATA)'
 
 images: .venv/.ready  ## download the images of SOURCE (wga or wikiart), or of TASK, politely
-	@$(PY) -m tools.get_images $(if $(SOURCE),--source '$(SOURCE)',--task '$(TASK)') --raw '$(RAW)'
+	@$(if $(SOURCE),,$(call need,TASK,wga_genre))$(PY) -m tools.get_images $(if $(SOURCE),--source '$(SOURCE)',--task '$(TASK)') --raw '$(RAW)'
 
 # ---- The paper's tables and figures --------------------------------------------------------------
 
@@ -200,8 +202,7 @@ report: .venv/.ready  ## experiments/report/index.html: whatever exists so far
 # ---- Many runs -----------------------------------------------------------------------------------
 
 grid: .venv/.ready $(ENGINE) $(if $(SCHEDULER),.venv/.with-grid)  ## all runs of GRID (a TOML file, or table2 ...); SCHEDULER=tcp://...
-	@$(if $(GRID),,echo "error: no grid named: make grid GRID=table2, or a TOML file of yours" >&2; exit 2)
-	@$(PY) -m experiments.grid --grid $(GRID) --raw '$(RAW)' --gpu '$(GPU)' \
+	@$(call need,GRID,table2)$(PY) -m experiments.grid --grid $(GRID) --raw '$(RAW)' --gpu '$(GPU)' \
 	  $(if $(SCHEDULER),--scheduler '$(SCHEDULER)') $(if $(THREADS),--threads '$(THREADS)') \
 	  $(if $(SIDE_BY_SIDE),--side-by-side '$(SIDE_BY_SIDE)') $(if $(KEEP),--keep '$(KEEP)') \
 	  $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken)
@@ -216,42 +217,43 @@ paper: .venv/.ready  ## everything: all runs of the paper, its tables and figure
 # ---- Against somebody else's Caffe, and between runs ----------------------------------------------
 
 compare: .venv/.ready $(ENGINE)  ## LOG=their.log RUN=task/run: curves; WEIGHTS=a WITH=b: layer by layer
-	@$(if $(LOG),$(PY) -m experiments.compare_logs --log '$(LOG)' --run '$(RUN)',\
+	@$(call need,$(if $(LOG),RUN,WEIGHTS),$(if $(LOG),wga_genre/hybrid-all,a.caffemodel WITH=b.caffemodel))$(if $(LOG),,$(call need,WITH,b.caffemodel))$(if $(LOG),$(PY) -m experiments.compare_logs --log '$(LOG)' --run '$(RUN)',\
 	  $(PY) -m experiments.compare_weights --weights '$(WEIGHTS)' --with '$(WITH)')
 
 significance: .venv/.ready  ## are the inits (or RUNS) different on TASK? McNemar, bootstrap
-	@$(PY) -m experiments.significance --task '$(TASK)' --scenario '$(SCENARIO)' $(SETTING_FLAGS) \
+	@$(call need,TASK,wga_genre)$(PY) -m experiments.significance --task '$(TASK)' --scenario '$(SCENARIO)' $(SETTING_FLAGS) \
 	  $(if $(RUNS),--runs $(RUNS))
 
 predict: .venv/.ready $(ENGINE)  ## score a foreign WEIGHTS=file on TASK's test images; MEAN=, NET=
-	@$(PY) -m experiments.predict --weights '$(WEIGHTS)' --task '$(TASK)' --split '$(SPLIT)' \
+	@$(call need,WEIGHTS,a.caffemodel)$(call need,TASK,wga_genre)$(PY) -m experiments.predict --weights '$(WEIGHTS)' --task '$(TASK)' --split '$(SPLIT)' \
 	  --split-seed '$(SPLIT_SEED)' $(if $(MEAN),--mean '$(MEAN)') $(if $(NET),--net '$(NET)') $(DEVICE)
 
 # ---- Similarity ----------------------------------------------------------------------------------
 
 # A collection is a TASK's images, or a folder of IMAGES; MODELS are runs or inits.
+COLLECTED = $(if $(IMAGES),,$(call need,TASK,wikiart_genre))
 COLLECTION := $(if $(IMAGES),--images '$(IMAGES)',--task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)')
 
 features: .venv/.with-search $(ENGINE)  ## fc7 (BLOB=) of WEIGHTS on TASK or IMAGES=folder
-	@$(PY) -m tools.extract --weights $(WEIGHTS) $(COLLECTION) $(if $(MEAN),--mean '$(MEAN)') \
+	@$(call need,WEIGHTS,wga_genre/hybrid-all)$(COLLECTED)$(PY) -m tools.extract --weights $(WEIGHTS) $(COLLECTION) $(if $(MEAN),--mean '$(MEAN)') \
 	  $(if $(BLOB),--blob '$(BLOB)') $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken) $(DEVICE) $(FORCED)
 
 similar: .venv/.with-search $(ENGINE)  ## the K images most similar to QUERY, once for each of MODELS
-	@$(PY) -m tools.search --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
+	@$(call need,QUERY,a.jpg)$(call need,MODELS,"<run> <run>")$(COLLECTED)$(PY) -m tools.search --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
 	  $(if $(INDEX),--index '$(INDEX)') $(if $(BLOB),--blob '$(BLOB)') $(DEVICE)
 
 retrieval-scores: .venv/.with-search $(ENGINE)  ## precision@k and mAP of MODELS on TASK's test images
-	@$(PY) -m tools.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
+	@$(call need,MODELS,"<run> <run>")$(call need,TASK,wikiart_genre)$(PY) -m tools.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
 	  $(if $(K),-k $(K)) $(DEVICE)
 
 fig15 fig16: .venv/.with-search $(ENGINE)  ## neighbours by genre and style; distances between MODELS
-	@$(PY) -m experiments.similarity.$@ --models $(MODELS) $(COLLECTION)
+	@$(call need,MODELS,"<run> <run>")$(COLLECTED)$(PY) -m experiments.similarity.$@ --models $(MODELS) $(COLLECTION)
 
 explain: .venv/.with-search $(ENGINE)  ## why did RUN (task/run) say that of IMAGE? Grad-CAM, saliency
-	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') $(DEVICE)
+	@$(call need,IMAGE,a.jpg)$(call need,RUN,wga_genre/hybrid-all)$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') $(DEVICE)
 
 serve: .venv/.with-search $(ENGINE)  ## the search page of MODELS on TASK, on this machine alone
-	@$(PY) -m page.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
+	@$(call need,MODELS,"<run> <run>")$(COLLECTED)$(PY) -m page.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
 	  $(if $(INDEX),--index '$(INDEX)') $(if $(HOST),--host '$(HOST)') $(DEVICE)
 
 # ---- For developers ------------------------------------------------------------------------------

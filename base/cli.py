@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 T = TypeVar("T")
+
+
+class Parser(argparse.ArgumentParser):
+    """Flags that make passes on: what is wrong with one is a line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError instead of printing the usage and exiting."""
+        raise UserError(message)
 
 
 def run(main: Callable[[], None]) -> NoReturn:

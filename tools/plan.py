@@ -10,7 +10,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError, unknown
 from datasets.catalogue import missing as missing_material
 from datasets.folders import SPLITS, data_folder
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--task", required=True, help="task to work on")
     parser.add_argument("--init", default="hybrid", help="weights that training starts from")
     parser.add_argument(
