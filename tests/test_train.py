@@ -711,23 +711,30 @@ def _namespaces() -> bool:
     not _namespaces(), reason="this machine lets no user mount a tmpfs of their own"
 )
 def test_a_full_disk_and_then_room_again(world: World, uninterrupted: str) -> None:
-    """A real file system that shrinks to nothing while Caffe trains, and grows again."""
+    """A real file system that fills up while Caffe trains, and has room again later."""
     world.write("a", LONG)
     script = """
 import os, subprocess, sys, time
 from pathlib import Path
 runs = Path("experiments/runs")
 kept = Path("kept")
-def mount(*options):
-    subprocess.run(["mount", *options, str(runs)], check=True)
-mount("-t", "tmpfs", "-o", "size=3g", "none")
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1600m", "none", str(runs)], check=True)
 (runs / "tiny/a/snapshots").mkdir(parents=True)
 first = subprocess.Popen(sys.argv[1:], stderr=subprocess.PIPE, text=True)
-while not list((runs / "tiny/a/snapshots").glob("*.json")):
-    time.sleep(0.002)
-mount("-o", "remount,size=4m")
+def wait_for(pattern):
+    while not list((runs / "tiny/a").glob(pattern)):
+        time.sleep(0.002)
+def fill(name, left):
+    disk = os.statvfs(runs)
+    with open(runs / name, "wb") as filler:
+        os.posix_fallocate(filler.fileno(), 0, disk.f_bavail * disk.f_frsize - left)
+wait_for("run.json")  # the tool found room enough and starts Caffe
+fill("most", 60_000_000)
+wait_for("snapshots/*.json")
+fill("rest", 4_000_000)
 print(first.communicate()[1])
-mount("-o", "remount,size=3g")
+(runs / "most").unlink()
+(runs / "rest").unlink()
 again = subprocess.run(sys.argv[1:], capture_output=True, text=True)
 print(again.stdout, again.stderr)
 kept.write_bytes((runs / "tiny/a/final.caffemodel").read_bytes())
