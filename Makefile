@@ -116,7 +116,7 @@ $(TASKS): .venv/.ready
 	@$(MAKE) --no-print-directory evaluate TASK=$@
 
 demo: sample  ## the main job on the sample: a short training from scratch, and its test
-	@$(MAKE) --no-print-directory met_nationality INIT=scratch EPOCHS=25 LR=0.001 BATCH=8
+	@$(MAKE) --no-print-directory met_nationality INIT=scratch EPOCHS=20 LR=0.002 BATCH=16
 
 STEPS := lists lmdb prototxt train evaluate
 lists:     ## step 1: a task's images, split 70/10/20
