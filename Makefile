@@ -72,7 +72,7 @@ help:  ## this page
 venv: .venv/.ready  ## the Python packages, into .venv
 
 caffe: .venv/.ready  ## BVLC Caffe, into .caffe; CAFFE_DEBS=folder of packages, DEBIAN_MIRROR=address
-	@$(PY) -m tools.get_caffe $(FORCED)
+	@$(PY) -m tools.get_caffe $(if $(filter caffe,$(MAKECMDGOALS)),$(FORCED))
 
 caffe-gpu: .venv/.ready  ## the same Caffe built for GPUs, into .caffe-gpu; CUDA_ARCH=, CUDNN=0, CUDA_HOME=, JOBS=
 	@$(PY) -m tools.get_caffe_gpu $(if $(JOBS),--jobs '$(JOBS)') $(FORCED)
