@@ -29,6 +29,7 @@ from base.errors import UserError
 from prototxt.caffenet import SCENARIOS
 from tests.small_world import CLASSES, COUNTS, DATA, TASK, Plan, World, edit, inputs
 from tools import record as records
+from tools.aside import all_aside
 from tools.curve import Point, read
 from tools.inputs import digest
 from tools.snapshot_files import newest_whole, snapshots
@@ -390,6 +391,57 @@ def test_nonsense_is_said_recorded_and_mended(world: World) -> None:
     edit(folder / "train_val.prototxt", "group: 4", "group: 2")
     train(world.job("a"))
     assert record(world, "a")["state"] == records.TRAINED
+    assert not all_aside(world.folder("a")), "where nothing was trained there is nothing to keep"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("group: 2", "group: 4", r"train_val.prototxt: layer 'conv2'"),
+        ('type: "LRN"', 'type: "LNR"', r"no layer type 'LNR'; did you mean LRN"),
+        ("num_output: 6", "num_output: six", r"train_val.prototxt:\d+"),
+    ],
+)
+def test_a_mistake_does_not_cost_a_finished_run(
+    world: World, before: str, after: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = world.write("a")
+    train(world.job("a"))
+    kept = world.folder("a").record.read_bytes(), world.folder("a").final.read_bytes()
+    edit(folder / "train_val.prototxt", before, after)
+    with pytest.raises(UserError, match=words):
+        train(world.job("a"))
+    assert (world.folder("a").record.read_bytes(), world.folder("a").final.read_bytes()) == kept
+    assert not all_aside(world.folder("a"))
+    edit(folder / "train_val.prototxt", after, before)
+    capsys.readouterr()
+    train(world.job("a"))
+    assert "trained already, up to date" in capsys.readouterr().out
+
+
+def test_files_as_they_were_bring_their_run_back(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, run = world.write("a"), world.folder("a")
+    train(world.job("a"))
+    first = run.final.read_bytes()
+    edit(folder / "solver.prototxt", "base_lr: 0.01", "base_lr: 0.02")
+    train(world.job("a"))
+    second = run.final.read_bytes()
+    assert second != first
+    for before, after, final in (("0.02", "0.01", first), ("0.01", "0.02", second)):
+        edit(folder / "solver.prototxt", f"base_lr: {before}", f"base_lr: {after}")
+        capsys.readouterr()
+        train(world.job("a"))
+        said = capsys.readouterr().out
+        assert "is of these very files" in said
+        assert "trained already, up to date" in said
+        assert run.final.read_bytes() == final
+        assert len(all_aside(run)) == 1
+    # Killed between the two renames: the run's folder is gone, both are aside.
+    run.path.rename(run.path.with_name("a.old-7"))
+    train(world.job("a"))
+    assert run.final.read_bytes() == second
 
 
 @pytest.mark.parametrize(
@@ -405,6 +457,7 @@ def test_prototxts_that_cannot_be_parsed(world: World, before: str, after: str) 
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert f"{name}.prototxt:" in errors[0]
+    assert "\r" not in done.stderr, "where no terminal is, bars are lines"
     assert "Traceback" not in done.stderr
 
 

@@ -34,6 +34,13 @@ def write(path: Path, record: Record) -> None:
     write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
+def host(record: Record) -> str | None:
+    """The machine that a run was last trained on, if its record says so."""
+    sittings = record.get("sittings")
+    last = sittings[-1] if isinstance(sittings, list) and sittings else None
+    return last.get("host") if isinstance(last, dict) else None
+
+
 def now() -> str:
     """The time, as records have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")

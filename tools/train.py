@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmdb
 
 from base.alone import alone
-from base.cli import bar, run
+from base.cli import Parser, bar, run
 from base.errors import UserError
 from base.files import readable, require_space
 from datasets.folders import DataFolder
@@ -25,6 +26,7 @@ from models.store import require
 from prototxt.read import read_nets, read_solver
 from prototxt.settings import Settings, add_settings_flags, settings_from
 from tools import record as records
+from tools.aside import bring_back, has_work, set_aside
 from tools.curve import Curve, Point, reached
 from tools.device import Device, add_device_flags, pick_device
 from tools.inits import Start, find_start
@@ -32,6 +34,9 @@ from tools.inputs import differences, digest, fingerprint, git_commit
 from tools.plots import draw_curve
 from tools.runs import RunFolder, check_run_name, prototxt_folder, run_folder
 from tools.snapshot_files import newest_whole, prune
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _KEPT_SNAPSHOTS = 2  # while training; the older one is there should the newer be damaged
 _ROOM = 6 * 250_000_000  # bytes: final and best weights, two snapshots of two files each
@@ -81,16 +86,21 @@ def main() -> None:
 def train(job: Job, *, keep_all: bool = False, force: bool = False) -> None:
     """Train `job`, resuming from its newest whole snapshot; a finished run is left as it is.
 
-    A run made from other files than today's (an edited prototxt, say) is moved aside, not lost.
+    A run made from other files than today's (an edited prototxt, say) is moved aside, not lost, and
+    only when Caffe can train by those files. Once they are as they were, that run is brought back.
     Raises UserError, and Interrupted after Ctrl-C (a snapshot has been taken then).
     """
     with _alone(job.folder) as held:
         inputs = fingerprint(job.prototxts, job.data, job.start.mean, job.start.weights)
-        record = _reusable_record(job.folder, inputs, force)
+        record, why = _record_of(job.folder, inputs, force)
         if record and record["state"] == records.TRAINED and job.folder.final.exists():
             print(f"{job.folder.path}: trained already, up to date")
             return
         require_space(job.folder.path, _ROOM, "weights and snapshots of this run")
+        if record is None and has_work(job.folder):
+            _try_out(job)
+            aside = set_aside(job.folder)
+            print(f"{job.folder.path}: begun anew ({why}); what was there is now {aside}")
         Training(job, inputs, record, keep_all, held).go()
 
 
@@ -108,6 +118,7 @@ class Training:
         self.job = job
         self.lock = lock
         self.folder = job.folder
+        self._name = f"train {job.task}/{job.name}"
         self.keep_all = keep_all
         solver = job.prototxts / "solver.prototxt"
         self.prefix = Path(read_solver(solver).snapshot_prefix or solver.with_suffix(""))
@@ -123,12 +134,12 @@ class Training:
         self.resume = snapshot.state if snapshot else None
         self.record = record or self._new_record(inputs)
         self.curve = Curve(self.folder.curve, snapshot.iteration if snapshot else None)
-        self.comparison = self._look_at_weights()
+        self.comparison = None if self.resume else _look_at_weights(job)
         nets = read_nets(job.prototxts / "train_val.prototxt")
         self.train_images = _records(nets.train_source or str(job.data.lmdb("train")))
         self.val_images = _records(nets.test_source)
         self.began = time.monotonic() - self.curve.seconds
-        self.bar = bar(what=f"train {job.task}/{job.name}", unit="it", total=None)
+        self.bar: tqdm[Any] | None = None  # of the replay, then of the training
         self.since: list[Event] = []  # iterations since the last point of the curve
 
     def go(self) -> None:
@@ -159,19 +170,8 @@ class Training:
             self._save(records.FAILED, reason=str(error))
             raise
         finally:
-            self.bar.close()
+            self._close_bar()
         self._finish(done)
-
-    def _look_at_weights(self) -> Comparison | None:
-        """What is in the weights to start from; UserError when CaffeNet cannot start from them."""
-        start = self.job.start
-        if not start.weights or self.resume:
-            return None
-        if start.is_card:
-            require(start.init)
-        return check_weights(
-            self.job.device.engine, start.weights, start.last_layer, expected=start.layers
-        )
 
     def _request(self) -> dict[str, Any]:
         best = self.curve.best
@@ -191,23 +191,16 @@ class Training:
     def _on_event(self, event: Event) -> None:
         kind = event["event"]
         if kind == "replay":
-            self.bar.set_description_str(
-                f"replaying {event['done']}/{event['of']} batches",
-                refresh=sys.stderr.isatty() or event["done"] == event["of"],
-            )
+            replayed = self.bar or self._new_bar("replaying the data", "batch", event["of"])
+            replayed.update(event["done"] - replayed.n)
         elif kind == "start":
             self._on_start(event)
         elif kind == "iteration":
-            self.since.append(event)
-            self.bar.set_postfix_str(
-                f"loss {event['loss']:.3f}, lr {event['lr']:.2g}, "
-                f"{event['images'] / event['seconds']:.1f} images/s{self._best_so_far()}",
-                refresh=False,  # update() draws it, as often as the stream is fit for
-            )
-            self.bar.update(event["iteration"] - self.bar.n)
-            if event["curve"]:
-                self._add_point(event["iteration"])
+            self._on_iteration(event)
+        elif kind == "validating":
+            self._describe(f"validate {event['done']}/{event['of']}")
         elif kind == "validation":
+            self._describe(self._name)
             self._add_point(event["iteration"], event)
         elif kind == "snapshot":
             if not self.curve.points or self.curve.points[-1].iteration < event["iteration"]:
@@ -215,17 +208,39 @@ class Training:
             if not self.keep_all:
                 prune(self.prefix, _KEPT_SNAPSHOTS)
 
+    def _new_bar(self, what: str, unit: str, total: int, initial: int = 0) -> tqdm[Any]:
+        self._close_bar()
+        self.bar = bar(what=what, unit=unit, total=total, initial=initial)
+        return self.bar
+
+    def _describe(self, what: str) -> None:
+        if self.bar is not None and sys.stderr.isatty():
+            self.bar.set_description_str(what)
+
+    def _close_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
     def _on_start(self, event: Event) -> None:
-        self.bar.set_description_str(f"train {self.job.task}/{self.job.name}", refresh=False)
-        self.bar.total, self.bar.initial = event["max_iter"], event["iteration"]
-        self.bar.n = event["iteration"]
-        self.bar.refresh()
+        self._new_bar(self._name, "it", event["max_iter"], event["iteration"])
         self.record["batch"] = event["batch"]
         self.record["max_iter"] = event["max_iter"]
         if event["iteration"] == 0:
             self.record["layers"] = event["layers"]
             self._check_transfer(event["layers"])
         self._save(records.TRAINING, reason=None)
+
+    def _on_iteration(self, event: Event) -> None:
+        assert self.bar is not None  # the worker says `start` first
+        self.since.append(event)
+        self.bar.set_postfix_str(
+            f"loss {event['loss']:.3f}, lr {event['lr']:.2g}, "
+            f"{event['images'] / event['seconds']:.1f} images/s{self._best_so_far()}",
+            refresh=False,  # update() draws it, as often as the stream is fit for
+        )
+        self.bar.update(event["iteration"] - self.bar.n)
+        if event["curve"]:
+            self._add_point(event["iteration"])
 
     def _check_transfer(self, layers: list[dict[str, Any]]) -> None:
         """Raise UserError when Caffe did not copy a layer that the weights hold."""
@@ -304,6 +319,7 @@ class Training:
         sitting = {
             "began": records.now(),
             "resumed_from": str(self.resume) if self.resume else None,
+            "host": socket.gethostname(),
             "engine": self.job.device.about,
             "gpu": self.job.device.gpu,
             "git_commit": git_commit(),
@@ -333,26 +349,42 @@ class Training:
         return self.folder.path / f"{name}.prototxt"
 
 
-def _reusable_record(
+def _record_of(
     folder: RunFolder, inputs: dict[str, str], force: bool
-) -> records.Record | None:
-    """The record of a run of the same inputs; a run of others is moved aside first."""
-    record = None if force else records.read(folder.record)
+) -> tuple[records.Record | None, str]:
+    """The record of a run of these inputs, brought back if need be; or None, and why there is none.
+
+    Raises UserError for a record that cannot be read.
+    """
+    if force:
+        return None, "FORCE=1"
+    record = records.read(folder.record)
+    changed = differences(record["inputs"], inputs) if record else []
+    if record and not changed:
+        return record, ""
+    if said := bring_back(folder, inputs):
+        print(said)
+        return records.read(folder.record), ""
     if record is None:
-        if not any(path.exists() for path in (folder.record, folder.final, folder.best)):
-            return None
-        why = "FORCE=1" if force else f"{folder.record.name} is missing"
-    else:
-        changed = differences(record["inputs"], inputs)
-        if not changed:
-            return record
-        why = f"{', '.join(_INPUTS_WORDS.get(name, name) for name in changed)} changed"
-    number = 1
-    while (aside := folder.path.with_name(f"{folder.path.name}.old-{number}")).exists():
-        number += 1
-    folder.path.rename(aside)
-    print(f"{folder.path}: begun anew ({why}); what was there is now {aside}")
-    return None
+        return None, f"{folder.record.name} is missing"
+    return None, f"{', '.join(_INPUTS_WORDS.get(name, name) for name in changed)} changed"
+
+
+def _try_out(job: Job) -> None:
+    """Raise UserError if Caffe could not train by the files of a job."""
+    _look_at_weights(job)
+    solver = str(job.prototxts / "solver.prototxt")
+    job.device.engine.call("check", {"solver": solver, "gpu": job.device.gpu})
+
+
+def _look_at_weights(job: Job) -> Comparison | None:
+    """What is in the weights to start from; UserError when CaffeNet cannot start from them."""
+    start = job.start
+    if not start.weights:
+        return None
+    if start.is_card:
+        require(start.init)
+    return check_weights(job.device.engine, start.weights, start.last_layer, expected=start.layers)
 
 
 def _records(lmdb_folder: str) -> int:
@@ -384,7 +416,7 @@ def _alone(folder: RunFolder) -> Iterator[int]:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--task", required=True, help="task, for its place and its name")
     parser.add_argument("--run", required=True, help="name of the run")
     parser.add_argument("--init", required=True, help="weights that training starts from")

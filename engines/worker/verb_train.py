@@ -5,7 +5,6 @@ import os
 import signal
 import time
 
-import caffe
 import device
 import numpy
 import prototxts
@@ -14,8 +13,8 @@ from caffe.proto import caffe_pb2
 from errors import WorkerError
 from replay import replay
 from scoring import Outputs, check_labels, losses
+from solvers import load_solver, watch_losses
 
-NEVER = 2**31 - 1
 EVENT_SECONDS = 0.5  # at most so often the parent hears of an iteration
 
 
@@ -27,8 +26,9 @@ def run(request, emit):
     from, kept in the markers of snapshots), resume (path of a .solverstate or None),
     validation_images (records of the TEST net's LMDB), validated (last iteration that has its
     validation already), best (best validation accuracy so far), gpu (device or None).
-    Events: start, iteration, validation, snapshot, replay. Returns iteration, and layers (hashes
-    after) or interrupted. The solver's own max_iter, test_interval, snapshot, display are obeyed.
+    Events: start, iteration, validating, validation, snapshot, replay. Returns iteration, and
+    layers (hashes after) or interrupted. The solver's own max_iter, test_interval, snapshot,
+    display are obeyed.
     """
     device.choose(request["gpu"])
     training = Training(request, emit)
@@ -50,7 +50,7 @@ class Training:
         self.losses = watch_losses(self.net, self.param.net)
         self.best = request["best"]
         self.began_at = 0  # iteration
-        self.told = 0.0  # time of the last event about the replay
+        self.told = 0.0  # time of the last event about the replay or a validation
         self.outputs = None
         if len(self.solver.test_nets) and request["validation_images"]:
             self.outputs = Outputs(self.solver.test_nets[0], self.param.net)
@@ -179,11 +179,15 @@ class Training:
         """Score every validation image exactly once; keep the weights if they are the best yet."""
         start = time.monotonic()
         count = self.request["validation_images"]
-        right, loss = 0, 0.0
+        seen, right, loss = 0, 0, 0.0
         for logits, labels in self.outputs.passes(count):
             check_labels(labels, logits.shape[1], self.param.net)
             right += int((logits.argmax(axis=1) == labels).sum())
             loss += float(losses(logits, labels).sum())
+            seen += len(labels)
+            if time.monotonic() - self.told >= EVENT_SECONDS:
+                self.told = time.monotonic()
+                self.emit("validating", done=seen, of=count)
         if not math.isfinite(loss):
             raise WorkerError(
                 "the validation loss is {} at iteration {}: training has diverged; "
@@ -216,68 +220,6 @@ class Training:
             self.solver, self.request["snapshot_prefix"], self.request["inputs"]
         )
         self.emit("snapshot", iteration=self.solver.iter, marker=marker)
-
-
-def load_solver(param, request):
-    """Caffe's solver from the user's file, with testing and snapshots left to us.
-
-    The test net is still built, as `caffe train` builds it, because its fillers draw from the same
-    random numbers: so the weights come out as `caffe train`'s, bit for bit.
-    """
-    if not param.net:
-        raise WorkerError("{}: no `net:` line".format(request["solver"]))
-    prototxts.check_layers(prototxts.read_net(param.net).layer, param.net)
-    if param.max_iter <= 0:
-        raise WorkerError("{}: max_iter must be positive".format(request["solver"]))
-    used = caffe_pb2.SolverParameter()
-    used.CopyFrom(param)
-    if used.test_iter:
-        used.test_interval = NEVER
-    used.test_initialization = False
-    used.snapshot = 0
-    used.snapshot_prefix = request["snapshot_prefix"]
-    used.snapshot_format = caffe_pb2.SolverParameter.BINARYPROTO  # not every Caffe has HDF5
-    used.snapshot_after_train = False
-    gpu = request["gpu"]
-    used.solver_mode = (
-        caffe_pb2.SolverParameter.CPU if gpu is None else caffe_pb2.SolverParameter.GPU
-    )
-    if gpu is not None:
-        used.device_id = gpu
-    path = os.path.join(request["run"], ".solver.in_use.prototxt")
-    prototxts.write(used, path)
-    try:
-        return caffe.get_solver(path)
-    finally:
-        os.remove(path)
-
-
-def watch_losses(net, path):
-    """A list that gets the net's loss (weighted sum of its loss blobs) after every forward pass.
-
-    Labels are checked there too: Caffe would read past the end of a row of outputs.
-    """
-    weights = {
-        name: weight for name, weight in zip(net._blob_names, net._blob_loss_weights) if weight
-    }
-    if not weights:
-        raise WorkerError("the TRAIN net has no loss layer: nothing to train on")
-    scored = [
-        net.bottom_names[name][:2]
-        for name, layer in zip(net._layer_names, net.layers)
-        if layer.type == "SoftmaxWithLoss"
-    ]
-    last = len(net.layers) - 1
-    found = []
-
-    def after(layer):
-        if layer == last:
-            for logits, labels in scored:
-                check_labels(net.blobs[labels].data, net.blobs[logits].data.shape[1], path)
-            found.append(sum(w * float(net.blobs[n].data.sum()) for n, w in weights.items()))
-
-    net.after_forward(after)
-    return found
 
 
 def batch_size(net):

@@ -1,0 +1,73 @@
+"""Caffe's solver from the user's solver.prototxt, ready to be stepped."""
+
+import os
+
+import caffe
+import prototxts
+from caffe.proto import caffe_pb2
+from errors import WorkerError
+from scoring import check_labels
+
+NEVER = 2**31 - 1
+
+
+def load_solver(param, request):
+    """Caffe's solver from the user's file, with testing and snapshots left to us.
+
+    The test net is still built, as `caffe train` builds it, because its fillers draw from the same
+    random numbers: so the weights come out as `caffe train`'s, bit for bit.
+    """
+    if not param.net:
+        raise WorkerError("{}: no `net:` line".format(request["solver"]))
+    prototxts.check_layers(prototxts.read_net(param.net).layer, param.net)
+    if param.max_iter <= 0:
+        raise WorkerError("{}: max_iter must be positive".format(request["solver"]))
+    used = caffe_pb2.SolverParameter()
+    used.CopyFrom(param)
+    if used.test_iter:
+        used.test_interval = NEVER
+    used.test_initialization = False
+    used.snapshot = 0
+    used.snapshot_prefix = request["snapshot_prefix"]
+    used.snapshot_format = caffe_pb2.SolverParameter.BINARYPROTO  # not every Caffe has HDF5
+    used.snapshot_after_train = False
+    gpu = request["gpu"]
+    used.solver_mode = (
+        caffe_pb2.SolverParameter.CPU if gpu is None else caffe_pb2.SolverParameter.GPU
+    )
+    if gpu is not None:
+        used.device_id = gpu
+    path = os.path.join(request["run"], ".solver.in_use.prototxt")
+    prototxts.write(used, path)
+    try:
+        return caffe.get_solver(path)
+    finally:
+        os.remove(path)
+
+
+def watch_losses(net, path):
+    """A list that gets the net's loss (weighted sum of its loss blobs) after every forward pass.
+
+    Labels are checked there too: Caffe would read past the end of a row of outputs.
+    """
+    weights = {
+        name: weight for name, weight in zip(net._blob_names, net._blob_loss_weights) if weight
+    }
+    if not weights:
+        raise WorkerError("the TRAIN net has no loss layer: nothing to train on")
+    scored = [
+        net.bottom_names[name][:2]
+        for name, layer in zip(net._layer_names, net.layers)
+        if layer.type == "SoftmaxWithLoss"
+    ]
+    last = len(net.layers) - 1
+    found = []
+
+    def after(layer):
+        if layer == last:
+            for logits, labels in scored:
+                check_labels(net.blobs[labels].data, net.blobs[logits].data.shape[1], path)
+            found.append(sum(w * float(net.blobs[n].data.sum()) for n, w in weights.items()))
+
+    net.after_forward(after)
+    return found

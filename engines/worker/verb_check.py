@@ -1,0 +1,22 @@
+"""check: would Caffe train by this solver? Builds what `train` builds, and trains nothing."""
+
+import os
+import tempfile
+
+import device
+import prototxts
+from solvers import load_solver, watch_losses
+
+
+def run(request, emit):
+    """Build the solver and its nets as `train` does, from request: solver (path), gpu (or None).
+
+    What is wrong with them ends it as it would end the training. Returns nothing.
+    """
+    device.choose(request["gpu"])
+    param = prototxts.read_solver(request["solver"])
+    with tempfile.TemporaryDirectory() as folder:
+        prefix = os.path.join(folder, "snapshot")
+        solver = load_solver(param, dict(request, run=folder, snapshot_prefix=prefix))
+        watch_losses(solver.net, param.net)
+    return {}
