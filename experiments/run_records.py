@@ -24,11 +24,11 @@ from prototxt.caffenet import COPIED_LAYERS, SCENARIOS
 from prototxt.keep import RECORD
 from prototxt.settings import Settings
 from tools import record as states
+from tools.aside import is_aside
 from tools.inits import SCRATCH
 from tools.runs import RUNS, RunFolder, prototxt_folder, run_name
 
 _STATES = (states.TRAINING, states.INTERRUPTED, states.FAILED, states.TRAINED)
-_MOVED_ASIDE = re.compile(r".*\.old-\d+")  # by tools.train, when a run's inputs changed
 _DATA_SUFFIX = re.compile(rf"(?:-(?P<split>{'|'.join(SPLITS)}))?(?:-seed(?P<seed>\d+))?")
 _SHARES = ("top1", "top5", "macro_f1", "weighted_f1")
 
@@ -167,7 +167,7 @@ def _folders(root: Path) -> Iterator[Path]:
     """The folders of runs, without those moved aside and those where nothing has begun."""
     for task in sorted(_visible_folders(root)):
         for path in sorted(_visible_folders(task)):
-            if not _MOVED_ASIDE.fullmatch(path.name) and any(
+            if not is_aside(path) and any(
                 (path / name).exists() for name in ("run.json", "results.json", "curve.csv")
             ):
                 yield path

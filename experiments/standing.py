@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,11 +108,14 @@ def _on_the_way(folder: RunFolder, record: records.Record) -> Standing:
     if record["state"] == records.FAILED:
         return Standing(FAILED, record.get("reason") or "no reason given", share, images, seconds)
     if record["state"] == records.TRAINING:
-        if _age(folder.log) < _RECENT:
+        # On this machine its lock would be seen.
+        elsewhere = records.host(record) != socket.gethostname()
+        if elsewhere and _age(folder.log) < _RECENT:
             return Standing(
                 RUNNING, "judged by its log: its lock is not seen from here", share, images, seconds
             )
-        return Standing(INTERRUPTED, "stopped without a word: killed?", share, images, seconds)
+        why = "stopped without a word (killed?); the same make line goes on"
+        return Standing(INTERRUPTED, why, share, images, seconds)
     return Standing(INTERRUPTED, record.get("reason") or "", share, images, seconds)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from base.cli import run
+from base.cli import Parser, run
 from base.files import readable
 from experiments import cost
 from experiments.grid import find_grid
@@ -25,6 +24,7 @@ from experiments.standing import (
     make_log,
     stand,
 )
+from tools.aside import is_aside
 from tools.runs import PROTOTXTS, RUNS
 
 _PAPER = ("table2", "table3", "table4", "figures")
@@ -34,7 +34,7 @@ _MODELS = Path("models")
 
 def main() -> None:
     """Print the state of each grid's runs, then times and disk."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument(
         "--grid",
         nargs="*",
@@ -83,10 +83,8 @@ def _print_runs(standings: dict[PlannedRun, Standing], *, missing_too: bool) -> 
             continue
         print(f"\n{state}:")
         for planned, standing in found:
-            speed = f", {standing.speed:.1f} images/s" if standing.speed else ""
-            share = f"{standing.share:.0%}{speed}" if standing.share else ""
             log = make_log(planned.folder) if state == FAILED else None
-            words = [share, standing.reason, f"see {log}" if log and log.exists() else ""]
+            words = [_details(standing), f"see {log}" if log and log.exists() else ""]
             told = "; ".join(word for word in words if word)
             print(f"  {planned}{f': {told}' if told else ''}\n    {planned.make_line}")
 
@@ -103,7 +101,15 @@ def _print_others(records: Records, runs: Sequence[PlannedRun]) -> None:
 def _other(other: Run) -> str:
     if other.results is not None:
         return f"done, test accuracy {other.accuracy:.1%}"
-    return other.state if other.state != "trained" else "trained, not tested"
+    standing = stand(other.folder)
+    return f"{standing.state}, {_details(standing)}" if _details(standing) else standing.state
+
+
+def _details(standing: Standing) -> str:
+    """How far a run is, how fast, and why it is not done, as far as that is known."""
+    speed = f", {standing.speed:.1f} images/s" if standing.speed else ""
+    share = f"{standing.share:.0%}{speed}" if standing.share else ""
+    return "; ".join(word for word in (share, standing.reason) if word)
 
 
 def _print_faults(faults: Sequence[Fault]) -> None:
@@ -141,6 +147,14 @@ def _print_disk() -> None:
     print("\ndisk used:")
     for folder in (RUNS, PROTOTXTS, _DATASETS, _MODELS):
         print(f"  {folder!s:<17} {readable(_size(folder))}")
+    aside = [path for path in RUNS.glob("*/*") if path.is_dir() and is_aside(path)]
+    if aside:
+        size = readable(sum(map(_size, aside)))
+        print(
+            f"  of {RUNS}, {size} in {len(aside)} runs that were moved aside (nothing needs them):"
+        )
+        for path in sorted(aside):
+            print(f"    {path}")
 
 
 def _size(folder: Path) -> int:

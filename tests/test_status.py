@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -99,6 +100,30 @@ def test_each_state_is_told_with_its_reason() -> None:
     assert f"{broken.folder.record} can't be read" in said
     assert failed.make_line in said
     assert stand(running.folder).state == MISSING  # the lock is gone with its holder
+
+
+def test_killed_is_not_running() -> None:
+    """Without its lock, a run of this machine is not at work, however fresh its log is."""
+    here, elsewhere = paper()[:2]
+    for run, host in ((here, socket.gethostname()), (elsewhere, "another-machine")):
+        folder = make_run(RUNS, run, tested=False)
+        found = {**record(run, run.name), "state": "training"}
+        found["sittings"][-1]["host"] = host
+        (folder / "run.json").write_text(json.dumps(found))
+    assert stand(here.folder).state == INTERRUPTED
+    assert "the same make line goes on" in stand(here.folder).reason
+    assert stand(elsewhere.folder).state == RUNNING
+
+
+def test_what_was_moved_aside_is_shown_with_its_size() -> None:
+    assert "moved aside" not in status("--grid", "table2")
+    run = paper()[0]
+    old = make_run(RUNS, run).rename(run.folder.path.with_name(f"{run.name}.old-1"))
+    (old / "final.caffemodel").write_bytes(bytes(3_000_000))
+    said = status("--grid", "table2")
+    assert "3.0 MB in 1 runs that were moved aside" in said
+    assert str(old) in said
+    assert "45 runs: 45 missing" in said
 
 
 def test_an_attempt_that_did_not_get_to_training_is_failed() -> None:
