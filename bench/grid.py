@@ -1,15 +1,15 @@
 """Two trainings side by side against the same two one after the other, CaffeNet on the sample.
 
-    python -m bench.grid            about 3 minutes on 2 idle cores
+    python -m bench.grid            about 5 minutes on 2 idle cores
 
-Both ways are `make grid` with what it chooses itself: side by side with one BLAS thread each, one
-after the other with a thread for each core. They are taken in turn within one call, in a copy of
-the project, from scratch each time; the ratio of the two times counts.
+All ways are `make grid`: side by side with one BLAS thread each, as it chooses itself on 2 cores;
+one after the other with one thread each; and one after the other with a thread for each core. They
+are taken in turn within one call, in a copy of the project, from scratch each time; the ratios of
+the times count.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import shutil
@@ -17,9 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from base.cli import run
+from base.cli import Parser, positive, run
 from base.errors import UserError
 from base.files import readable, require_space
 from engines.client import find_engine
@@ -29,12 +30,20 @@ from tests.small_project import SmallProject, copy_project
 
 RAW = Path("datasets/raw")
 AIM = 0.6  # of the time, on 2 idle cores
+_WAYS = {
+    "side by side": ("--side-by-side", "2"),
+    "one after the other": ("--side-by-side", "1", "--threads", "1"),
+    "one after the other, a thread a core": ("--side-by-side", "1"),
+}
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=float, default=6, help="of 87 images each (%(default)g)")
+    parser.add_argument(
+        "--batch", type=positive, default=256, help="images an update (%(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=1, help="of both ways (%(default)s)")
     parser.add_argument("--scratch", type=Path, help="folder for the files (default: the system's)")
     arguments = parser.parse_args()
@@ -46,37 +55,41 @@ def main() -> None:
         project = copy_project(Path(folder) / "project", find_engine())
         (project.path / "bench.toml").write_text(
             '[[runs]]\ntasks = ["met_nationality"]\ninits = ["scratch"]\nseeds = [1, 2]\n'
-            f"settings = {{epochs = {arguments.epochs:g}, batch = 32, lr = 1e-3}}\n"
+            f"settings = {{epochs = {arguments.epochs:g}, batch = {arguments.batch}, lr = 1e-3}}\n"
         )
         done = project.make("lmdb", "TASK=met_nationality", "INIT=scratch", f"RAW={RAW.absolute()}")
         if done.returncode:
             raise UserError(f"the sample's LMDBs can't be made: {done.stderr.splitlines()[-1]}")
-        times: dict[int, list[float]] = {2: [], 1: []}
-        peaks: dict[int, float] = {}
+        times: dict[str, list[float]] = {way: [] for way in _WAYS}
+        peaks = dict.fromkeys(_WAYS, 0.0)
         for _ in range(arguments.rounds):
-            for side_by_side in times:
-                seconds, peak = _grid(project, side_by_side)
-                times[side_by_side].append(seconds)
-                peaks[side_by_side] = max(peak, peaks.get(side_by_side, 0))
-    together, apart = min(times[2]), min(times[1])
-    load = os.getloadavg()[0]
+            for way, words in _WAYS.items():
+                seconds, peak = _grid(project, words)
+                times[way].append(seconds)
+                peaks[way] = max(peak, peaks[way])
     print(
-        f"2 trainings of {arguments.epochs:g} epochs, {usable_cores()} cores, {platform.machine()}"
+        f"2 trainings of {arguments.epochs:g} epochs, batch {arguments.batch}, "
+        f"{usable_cores()} cores, {platform.machine()}"
     )
-    print(f"  side by side         {together:6.1f} s, peak memory {readable(peaks[2])}")
-    print(f"  one after the other  {apart:6.1f} s, peak memory {readable(peaks[1])}")
-    print(f"  ratio                {together / apart:6.2f}   (aim on 2 idle cores: {AIM})")
-    print(f"  memory counted on for a run: {readable(training_memory(Settings(batch=32)))}")
-    print(f"  load of the machine over this minute: {load:.1f}")
+    together, apart, threaded = (min(times[way]) for way in _WAYS)
+    for way in _WAYS:
+        print(f"  {way:<42} {min(times[way]):6.1f} s, peak memory {readable(peaks[way])}")
+    print(
+        f"  side by side / one after the other: {together / apart:.2f} (aim on 2 idle cores: {AIM})"
+    )
+    print(f"  side by side / one after the other, a thread a core: {together / threaded:.2f}")
+    settings = Settings(batch=arguments.batch)
+    print(f"  memory counted on for a run: {readable(training_memory(settings))}")
+    print(f"  load of the machine over this minute: {os.getloadavg()[0]:.1f}")
 
 
-def _grid(project: SmallProject, side_by_side: int) -> tuple[float, float]:
+def _grid(project: SmallProject, words: Sequence[str]) -> tuple[float, float]:
     """Seconds of the grid from nothing, and the peak of the memory of all its processes."""
     shutil.rmtree(project.path / "experiments" / "runs", ignore_errors=True)
-    words = ["--grid", "bench.toml", "--gpu", "none", "--side-by-side", str(side_by_side)]
     began, peak = time.monotonic(), 0.0
+    command = [sys.executable, "-m", "experiments.grid", "--grid", "bench.toml", "--gpu", "none"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.grid", *words, "--raw", str(RAW.absolute())],
+        [*command, *words, "--raw", str(RAW.absolute())],
         cwd=project.path,
         env=project.environment,
         stdout=subprocess.PIPE,
