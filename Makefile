@@ -38,15 +38,45 @@ ifneq ($(UNKNOWN),)
 $(error $(shell $(PYTHON) -m tools.names variable $(firstword $(UNKNOWN)) $(VARIABLES)))
 endif
 
+# ---- What a target cannot do without, and values that no target takes: said before any work ------
+
+# $(call need,target,NAME,example)
+need = $(if $($(2)),,$(error make $(1) needs $(2)=, as: make $(1) $(2)=$(3)))
+need_collection = $(if $(IMAGES),,$(call need,$(1),TASK,wikiart_genre))
+need_models = $(call need,$(1),MODELS,"<run> <run>")$(need_collection)
+NEEDS.inspect          = $(call need,$(1),WEIGHTS,models/hybrid/hybridCNN_iter_700000_upgraded.caffemodel)
+NEEDS.images           = $(if $(SOURCE),,$(call need,$(1),TASK,wga_genre))
+NEEDS.grid             = $(call need,$(1),GRID,table2)
+NEEDS.table            = $(call need,$(1),GRID,my.toml)
+NEEDS.significance     = $(call need,$(1),TASK,wga_genre)
+NEEDS.predict          = $(call need,$(1),WEIGHTS,a.caffemodel)$(call need,$(1),TASK,wga_genre)
+NEEDS.features         = $(call need,$(1),WEIGHTS,wga_genre/hybrid-all)$(need_collection)
+NEEDS.similar          = $(call need,$(1),QUERY,a.jpg)$(need_models)
+NEEDS.retrieval-scores = $(call need,$(1),MODELS,"<run> <run>")$(call need,$(1),TASK,wikiart_genre)
+NEEDS.fig15            = $(need_models)
+NEEDS.fig16            = $(need_models)
+NEEDS.explain          = $(call need,$(1),IMAGE,a.jpg)$(call need,$(1),RUN,wga_genre/hybrid-all)
+NEEDS.serve            = $(need_models)
+ifneq ($(LOG),)
+NEEDS.compare          = $(call need,$(1),RUN,wga_genre/hybrid-all LOG=$(LOG))
+else
+NEEDS.compare          = $(if $(and $(WEIGHTS),$(WITH)),,$(error make compare needs \
+                           LOG=their.log RUN=task/run, or WEIGHTS=a.caffemodel WITH=b.caffemodel))
+endif
+CHECKED := $(foreach goal,$(MAKECMDGOALS),$(call NEEDS.$(goal),$(goal)))
+
+# $(call one_of,NAME,values): NAME is empty or one of them.
+one_of = $(if $(filter-out $(2),$($(1))),$(error $(1)=$($(1)): it must be one of: $(2)))
+CHECKED += $(foreach name,FORCE SKIP_BROKEN,$(call one_of,$(name),0 1)) $(call one_of,KEEP,some all)
+
 # ---- Ground: the Python packages, Caffe, the sample ----------------------------------------------
 
 PY     := .venv/bin/python
 SETTING_FLAGS := $(foreach name,$(SETTINGS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) '$($(name))'))
 FLAGS  := --task '$(TASK)' --init '$(INIT)' --scenario '$(SCENARIO)' $(SETTING_FLAGS)
-PLAN_FLAGS = $(FLAGS) --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' --raw '$(RAW)' --run '$(RUN)'
+PLAN_FLAGS = $(FLAGS) --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' --raw '$(RAW)' --run '$(RUN)' \
+             $(DEVICE) $(if $(WORKERS),--workers '$(WORKERS)')
 INIT_FLAG := $(if $(filter command environment,$(firstword $(origin INIT))),--init '$(INIT)')
-# $(call need,NAME,example): what a target cannot do without.
-need = $(if $($(1)),,$(error make $@ needs $(1)=, as: make $@ $(1)=$(2)))
 DEVICE := --gpu '$(GPU)' $(if $(THREADS),--threads '$(THREADS)')
 FORCED := $(if $(filter-out 0,$(FORCE)),--force)
 
@@ -108,7 +138,7 @@ weights: .venv/.ready $(ENGINE)  ## the weights of INIT, or all; FILE=, MEAN= pu
 	  $(if $(FILE),--file '$(FILE)') $(if $(MEAN),--mean '$(MEAN)')
 
 inspect: .venv/.ready $(ENGINE)  ## WEIGHTS=file layer by layer, beside CaffeNet
-	@$(call need,WEIGHTS,models/hybrid/hybridCNN_iter_700000_upgraded.caffemodel)$(PY) -m tools.inspect_weights --weights '$(WEIGHTS)'
+	@$(PY) -m tools.inspect_weights --weights '$(WEIGHTS)'
 
 # ---- The main job: make TASK, or one step of it: make STEP TASK=... ------------------------------
 
@@ -125,10 +155,10 @@ prototxt:  ## step 3: the run's prototxts, free to edit by hand
 train:     ## step 4: train, or go on training
 evaluate:  ## step 5: test, each test image once
 
-ifndef RUN_NAME
+ifndef DATA
 # First make: tools.plan checks the words, says what is missing, and tells the files to work on.
 $(STEPS): .venv/.ready
-	@plan=$$($(PY) -m tools.plan $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@ $$plan"
+	@plan=$$($(PY) -m tools.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@ $$plan"
 else
 lists: $(DATA)/lists.json
 	@echo "$(DATA)/: lists are there and up to date"
@@ -164,13 +194,13 @@ evaluate: train
 endif
 
 verify-lmdb: .venv/.ready  ## read TASK's LMDBs again: keys, labels, sizes, mean
-	@plan=$$($(PY) -m tools.plan $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@-of $$plan"
+	@plan=$$($(PY) -m tools.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@-of $$plan"
 
 verify-lmdb-of:
 	@$(PY) -m tools.verify_lmdb --data '$(DATA)'
 
 images: .venv/.ready  ## download the images of SOURCE (wga or wikiart), or of TASK, politely
-	@$(if $(SOURCE),,$(call need,TASK,wga_genre))$(PY) -m tools.get_images $(if $(SOURCE),--source '$(SOURCE)',--task '$(TASK)') --raw '$(RAW)'
+	@$(PY) -m tools.get_images $(if $(SOURCE),--source '$(SOURCE)',--task '$(TASK)') --raw '$(RAW)'
 
 # ---- The paper's tables and figures --------------------------------------------------------------
 
@@ -179,6 +209,9 @@ table1: .venv/.ready  ## classes and images of each task, counted from the catal
 
 table2 table3 table4: .venv/.ready  ## printed, ours, difference, from the runs there are
 	@$(PY) -m experiments.tables $(@:table%=%)
+
+table: .venv/.ready  ## the table of GRID, a grid of your own
+	@$(PY) -m experiments.tables --grid '$(GRID)'
 
 fig2 fig3: .venv/.ready  ## class distributions
 	@$(PY) -m experiments.class_distribution --figure $@ --raw '$(RAW)'
@@ -202,7 +235,7 @@ report: .venv/.ready  ## experiments/report/index.html: whatever exists so far
 # ---- Many runs -----------------------------------------------------------------------------------
 
 grid: .venv/.ready $(ENGINE) $(if $(SCHEDULER),.venv/.with-grid)  ## all runs of GRID (a TOML file, or table2 ...); SCHEDULER=tcp://...
-	@$(call need,GRID,table2)$(PY) -m experiments.grid --grid $(GRID) --raw '$(RAW)' --gpu '$(GPU)' \
+	@$(PY) -m experiments.grid --grid $(GRID) --raw '$(RAW)' --gpu '$(GPU)' \
 	  $(if $(SCHEDULER),--scheduler '$(SCHEDULER)') $(if $(THREADS),--threads '$(THREADS)') \
 	  $(if $(SIDE_BY_SIDE),--side-by-side '$(SIDE_BY_SIDE)') $(if $(KEEP),--keep '$(KEEP)') \
 	  $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken)
@@ -217,43 +250,42 @@ paper: .venv/.ready  ## everything: all runs of the paper, its tables and figure
 # ---- Against somebody else's Caffe, and between runs ----------------------------------------------
 
 compare: .venv/.ready $(ENGINE)  ## LOG=their.log RUN=task/run: curves; WEIGHTS=a WITH=b: layer by layer
-	@$(call need,$(if $(LOG),RUN,WEIGHTS),$(if $(LOG),wga_genre/hybrid-all,a.caffemodel WITH=b.caffemodel))$(if $(LOG),,$(call need,WITH,b.caffemodel))$(if $(LOG),$(PY) -m experiments.compare_logs --log '$(LOG)' --run '$(RUN)',\
+	@$(if $(LOG),$(PY) -m experiments.compare_logs --log '$(LOG)' --run '$(RUN)',\
 	  $(PY) -m experiments.compare_weights --weights '$(WEIGHTS)' --with '$(WITH)')
 
 significance: .venv/.ready  ## are the inits (or RUNS) different on TASK? McNemar, bootstrap
-	@$(call need,TASK,wga_genre)$(PY) -m experiments.significance --task '$(TASK)' --scenario '$(SCENARIO)' $(SETTING_FLAGS) \
+	@$(PY) -m experiments.significance --task '$(TASK)' --scenario '$(SCENARIO)' $(SETTING_FLAGS) \
 	  $(if $(RUNS),--runs $(RUNS))
 
 predict: .venv/.ready $(ENGINE)  ## score a foreign WEIGHTS=file on TASK's test images; MEAN=, NET=
-	@$(call need,WEIGHTS,a.caffemodel)$(call need,TASK,wga_genre)$(PY) -m experiments.predict --weights '$(WEIGHTS)' --task '$(TASK)' --split '$(SPLIT)' \
+	@$(PY) -m experiments.predict --weights '$(WEIGHTS)' --task '$(TASK)' --split '$(SPLIT)' \
 	  --split-seed '$(SPLIT_SEED)' $(if $(MEAN),--mean '$(MEAN)') $(if $(NET),--net '$(NET)') $(DEVICE)
 
 # ---- Similarity ----------------------------------------------------------------------------------
 
 # A collection is a TASK's images, or a folder of IMAGES; MODELS are runs or inits.
-COLLECTED = $(if $(IMAGES),,$(call need,TASK,wikiart_genre))
 COLLECTION := $(if $(IMAGES),--images '$(IMAGES)',--task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)')
 
 features: .venv/.with-search $(ENGINE)  ## fc7 (BLOB=) of WEIGHTS on TASK or IMAGES=folder
-	@$(call need,WEIGHTS,wga_genre/hybrid-all)$(COLLECTED)$(PY) -m tools.extract --weights $(WEIGHTS) $(COLLECTION) $(if $(MEAN),--mean '$(MEAN)') \
+	@$(PY) -m tools.extract --weights $(WEIGHTS) $(COLLECTION) $(if $(MEAN),--mean '$(MEAN)') \
 	  $(if $(BLOB),--blob '$(BLOB)') $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken) $(DEVICE) $(FORCED)
 
 similar: .venv/.with-search $(ENGINE)  ## the K images most similar to QUERY, once for each of MODELS
-	@$(call need,QUERY,a.jpg)$(call need,MODELS,"<run> <run>")$(COLLECTED)$(PY) -m tools.search --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
+	@$(PY) -m tools.search --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
 	  $(if $(INDEX),--index '$(INDEX)') $(if $(BLOB),--blob '$(BLOB)') $(DEVICE)
 
 retrieval-scores: .venv/.with-search $(ENGINE)  ## precision@k and mAP of MODELS on TASK's test images
-	@$(call need,MODELS,"<run> <run>")$(call need,TASK,wikiart_genre)$(PY) -m tools.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
+	@$(PY) -m tools.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
 	  $(if $(K),-k $(K)) $(DEVICE)
 
 fig15 fig16: .venv/.with-search $(ENGINE)  ## neighbours by genre and style; distances between MODELS
-	@$(call need,MODELS,"<run> <run>")$(COLLECTED)$(PY) -m experiments.similarity.$@ --models $(MODELS) $(COLLECTION)
+	@$(PY) -m experiments.similarity.$@ --models $(MODELS) $(COLLECTION)
 
 explain: .venv/.with-search $(ENGINE)  ## why did RUN (task/run) say that of IMAGE? Grad-CAM, saliency
-	@$(call need,IMAGE,a.jpg)$(call need,RUN,wga_genre/hybrid-all)$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') $(DEVICE)
+	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') $(DEVICE)
 
 serve: .venv/.with-search $(ENGINE)  ## the search page of MODELS on TASK, on this machine alone
-	@$(call need,MODELS,"<run> <run>")$(COLLECTED)$(PY) -m page.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
+	@$(PY) -m page.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
 	  $(if $(INDEX),--index '$(INDEX)') $(if $(HOST),--host '$(HOST)') $(DEVICE)
 
 # ---- For developers ------------------------------------------------------------------------------

@@ -27,6 +27,10 @@ _LOG_TAIL = 200_000  # bytes of Caffe's log that are searched for its last words
 Event = dict[str, Any]
 
 
+class NoEngineError(UserError):
+    """No Caffe is installed here, and none is named."""
+
+
 class Interrupted(KeyboardInterrupt):
     """The worker ended in good order because the user asked for it (Ctrl-C or SIGTERM)."""
 
@@ -133,7 +137,7 @@ def find_engine(threads: int | None = None, *, gpu: bool = True) -> Engine:
 
     That is the one that `make caffe-gpu` built, where the driver sees a GPU and `gpu` is not False
     (a build for GPUs aborts without a driver, on the CPU too); else the one that `make caffe`
-    installed. Raises UserError when there is none.
+    installed. Raises UserError when there is none (NoEngineError) or CAFFE_PYTHON is no program.
     """
     named = os.environ.get("CAFFE_PYTHON")
     if named:
@@ -144,7 +148,7 @@ def find_engine(threads: int | None = None, *, gpu: bool = True) -> Engine:
     if gpu and os.access(GPU_BUILD, os.X_OK) and sees_gpu():
         return Engine(GPU_BUILD, threads)
     if not os.access(INSTALLED, os.X_OK):
-        raise UserError(
+        raise NoEngineError(
             "no Caffe here yet: `make caffe` installs BVLC Caffe, or set CAFFE_PYTHON to a Python "
             "that can `import caffe`"
         )

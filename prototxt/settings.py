@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 from base.errors import UserError
@@ -71,7 +72,7 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
     for each in fields(Settings):
         group.add_argument(
             _flag(each.name),
-            type=int if each.type == "int" else float,
+            type=partial(_number, each.name, int if each.type == "int" else float),
             default=each.default,
             metavar="N",
             help=f"{each.metadata['help']} (%(default)s)",
@@ -81,6 +82,14 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
 def settings_from(arguments: argparse.Namespace) -> Settings:
     """The settings that a tool's parsed flags ask for; UserError if one makes no sense."""
     return Settings(**{each.name: getattr(arguments, each.name) for each in fields(Settings)})
+
+
+def _number(name: str, kind: type[int] | type[float], text: str) -> float:
+    try:
+        return kind(text)
+    except ValueError:
+        words = "a whole number" if kind is int else "a number"
+        raise UserError(f"setting {name} is {text}: it must be {words}") from None
 
 
 def _flag(name: str) -> str:

@@ -112,7 +112,20 @@ def test_make_alone_needs_no_packages_and_no_caffe(project: SmallProject) -> Non
         ("lists", ["no task named", "TASK="]),
         ("prints INIT=scratch LR=-1", ["setting lr is -1", "more than 0"]),
         ("prints INIT=scratch BATCH=0", ["setting batch is 0", "more than 0"]),
-        ("prints INIT=scratch EPOCHS=ten", ["--epochs", "'ten'"]),
+        ("prints INIT=scratch EPOCHS=ten", ["setting epochs is ten", "must be a number"]),
+        ("prints INIT=scratch SEED=1.5", ["setting seed is 1.5", "must be a whole number"]),
+        ("prints INIT=scratch GPU=first", ["GPU=first", "a GPU's number, none or auto"]),
+        ("prints INIT=scratch GPU=77", ["GPU=77", "cannot use GPU 77", "GPU=none"]),
+        ("prints INIT=scratch THREADS=many", ["--threads 'many'", "must be a whole number"]),
+        ("prints INIT=scratch WORKERS=0", ["--workers", "must be 1 or more"]),
+        ("prints INIT=scratch SPLIT_SEED=x", ["--split-seed 'x'", "must be a whole number"]),
+        ("prints INIT=scratch KEEP=every", ["KEEP=every", "some all"]),
+        ("prints INIT=scratch FORCE=yes", ["FORCE=yes", "0 1"]),
+        ("prints INIT=scratch SKIP_BROKEN=2", ["SKIP_BROKEN=2", "0 1"]),
+        ("features", ["make features needs WEIGHTS="]),
+        ("similar QUERY=a.jpg MODELS=prints/x", ["make similar needs TASK="]),
+        ("compare", ["LOG=their.log RUN=task/run", "WEIGHTS=a.caffemodel WITH=b.caffemodel"]),
+        ("compare LOG=x.log", ["make compare needs RUN="]),
         ("prints INIT=scratch BATCH=10 DEVICE_BATCH=4", ["device_batch is 4", "divide"]),
         ("prints INIT=scratch RUN=../../x", ["RUN=../../x", "letters, digits"]),
     ],
@@ -130,6 +143,14 @@ def test_everything_that_is_missing_is_said_at_once(project: SmallProject) -> No
     refused(done, "the images of wikiart", "make weights INIT=sentiment")
     # Computing time, for a machine may be busy with other things.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
+
+
+def test_a_step_asks_for_what_it_needs_and_no_more(project: SmallProject) -> None:
+    """Lists and LMDBs need no weights; reading LMDBs again needs the LMDBs alone."""
+    done = project.make("lmdb", "TASK=wikiart_genre")
+    refused(done, "the catalogue of wikiart")
+    assert "make weights" not in done.stderr
+    refused(project.make("verify-lmdb", "TASK=wikiart_genre"), "wikiart_genre/classes.txt")
 
 
 # ---- Steps ----

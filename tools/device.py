@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
+from base.cli import positive
 from base.errors import UserError
-from engines.client import GPU_BUILD, Engine, find_engine
+from engines.client import GPU_BUILD, Engine, NoEngineError, find_engine
 
 
 def add_device_flags(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +21,7 @@ def add_device_flags(parser: argparse.ArgumentParser) -> None:
         help="GPU to use; none: the CPU; auto: GPU 0 if this Caffe can use one (%(default)s)",
     )
     parser.add_argument(
-        "--threads", type=_positive, metavar="N", help="BLAS threads (default: one a core)"
+        "--threads", type=positive, metavar="N", help="BLAS threads (default: one a core)"
     )
 
 
@@ -38,9 +40,7 @@ def pick_device(arguments: argparse.Namespace) -> Device:
     Raises UserError when there is no engine, or a GPU is asked for that it cannot use.
     """
     asked: str = arguments.gpu
-    if asked not in ("auto", "none") and not asked.isdigit():
-        raise UserError(f"GPU={asked}: a GPU's number, none or auto")
-    number = {"auto": 0, "none": None}.get(asked) if not asked.isdigit() else int(asked)
+    number = 0 if asked == "auto" else gpu_number(asked)
     engine = find_engine(arguments.threads, gpu=number is not None)
     about = engine.call("about", {"gpu": number})
     if about["gpu"] or number is None:
@@ -57,8 +57,21 @@ def pick_device(arguments: argparse.Namespace) -> Device:
     )
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+def check_device(arguments: argparse.Namespace) -> None:
+    """Raise UserError, as `pick_device` would, for a GPU that is asked for and cannot be used.
+
+    As long as there is no engine yet, only the word itself is checked.
+    """
+    if arguments.gpu == "auto" or gpu_number(arguments.gpu) is None:
+        return
+    with contextlib.suppress(NoEngineError):
+        pick_device(arguments)
+
+
+def gpu_number(asked: str) -> int | None:
+    """The number of the GPU that `GPU=` asks for, None for none; UserError if it is no such."""
+    if asked == "none":
+        return None
+    if not asked.isdecimal():
+        raise UserError(f"GPU={asked}: a GPU's number, none or auto")
+    return int(asked)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError
 from datasets.build import lmdb_record
 from datasets.folders import DataFolder
@@ -17,7 +17,7 @@ from prototxt.keep import Outcome, write_unedited
 from prototxt.read import read_nets, read_solver
 from prototxt.render import NAMES, SCRATCH, Run, check_task, render
 from prototxt.settings import add_settings_flags, settings_from
-from tools.device import pick_device
+from tools.device import gpu_number, pick_device
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,7 +79,7 @@ def _warnings(wanted: Run, out: Path) -> list[str]:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--task", required=True, help="names the last layer, fc8_<task>")
     parser.add_argument(
         "--data",
@@ -121,11 +121,7 @@ def _flags() -> argparse.ArgumentParser:
 def _gpu(asked: str) -> int | None:
     if asked == "auto":
         return pick_device(argparse.Namespace(gpu=asked, threads=1)).gpu
-    if asked == "none":
-        return None
-    if not asked.isdecimal():
-        raise UserError(f"GPU={asked}: a GPU's number, none or auto")
-    return int(asked)
+    return gpu_number(asked)
 
 
 def _from_root(path: Path) -> str:
