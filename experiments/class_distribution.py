@@ -5,14 +5,13 @@ Counted from the catalogues, images or not; the bars of a figure are also writte
 
 from __future__ import annotations
 
-import argparse
 from math import ceil
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError
 from base.files import whole_file, write_text
 from datasets.catalogue import RAW, missing, read_catalogue
@@ -29,7 +28,7 @@ _WIDTH = 5.5  # of a column, in inches
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--figure", choices=FIGURES, help="a figure of the paper")
     what.add_argument("--task", nargs="+", help="tasks, side by side in one figure")

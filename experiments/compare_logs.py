@@ -13,6 +13,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from base.cli import Parser
 from base.cli import run as run_tool
 from base.errors import UserError
 from base.files import whole_file, write_text
@@ -169,7 +170,7 @@ def draw(table: pd.DataFrame, title: str) -> Figure:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--log", type=Path, required=True, help="the other Caffe's log")
     parser.add_argument("--run", required=True, help="run of ours: <task>/<run>")
     parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")

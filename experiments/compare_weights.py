@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError
 from engines.client import find_engine
 
@@ -15,7 +14,7 @@ _HEAD = ("layer", "", "shape", "largest difference", "rms difference", "relative
 
 def main() -> None:
     """Command line: see --help."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="a .caffemodel")
     parser.add_argument("--with", type=Path, required=True, dest="other", help="another one")
     arguments = parser.parse_args()

@@ -5,7 +5,6 @@ python -m experiments.contact_sheet --task wga_genre wikiart_genre
 
 from __future__ import annotations
 
-import argparse
 import random
 import textwrap
 from collections import defaultdict
@@ -15,7 +14,7 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from base.cli import run
+from base.cli import Parser, positive, run
 from base.errors import UserError
 from base.files import whole_file
 from datasets.decode import BrokenImageError, Picture, decode, read_bytes
@@ -30,9 +29,9 @@ _LONGEST = 400  # pixels of an example's longer side
 
 def main() -> None:
     """Draw the sheet of each task asked for, and say where it lies."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--task", nargs="+", required=True, help="one or more tasks")
-    parser.add_argument("--each", type=int, default=4, help="examples of a class (default 4)")
+    parser.add_argument("--each", type=positive, default=4, help="examples of a class (default 4)")
     parser.add_argument("--seed", type=int, default=1, help="which examples (default 1)")
     parser.add_argument("--data-seed", type=int, default=1, help="the seed of the lists")
     parser.add_argument("--split", choices=SPLITS, default="by_image")

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from base.cli import bar, run
+from base.cli import Parser, bar, positive, run
 from base.errors import UserError
 from base.files import require_space
 from datasets.catalogue import missing as missing_material
 from datasets.tasks import get_task
-from experiments import cost
+from experiments import cost, tables
 from experiments.dask_pool import DaskPool
 from experiments.grids import GRIDS, PlannedRun, load_grid, merge
 from experiments.machine import find_places
@@ -62,6 +62,7 @@ def main() -> None:
     arguments = _flags().parse_args()
     runs = merge(*(load_grid(find_grid(word)) for word in arguments.grid))
     outcomes = Grid(runs, arguments).go()
+    _write_tables([path for path in map(find_grid, arguments.grid) if path.parent != GRIDS])
     _summarise(runs, outcomes)
 
 
@@ -251,6 +252,14 @@ def _summarise(runs: Sequence[PlannedRun], outcomes: Sequence[Outcome]) -> None:
         )
 
 
+def _write_tables(own: Sequence[Path]) -> None:
+    """The table of each grid of the user's own, as `make table` makes it."""
+    records = read_all()
+    for path in own:
+        shown, _ = tables.write(tables.grid_table(path, records))
+        print(f"table: {shown}")
+
+
 def find_grid(word: str) -> Path:
     """A TOML file, or the name of one of the project's grids: table2."""
     own = GRIDS / f"{word}.toml"
@@ -258,11 +267,9 @@ def find_grid(word: str) -> Path:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--grid",
@@ -275,9 +282,9 @@ def _flags() -> argparse.ArgumentParser:
         "--scheduler", metavar="tcp://HOST:PORT", help="run on the workers of this Dask scheduler"
     )
     parser.add_argument(
-        "--side-by-side", type=_positive, metavar="N", help="runs at a time on this machine"
+        "--side-by-side", type=positive, metavar="N", help="runs at a time on this machine"
     )
-    parser.add_argument("--threads", type=_positive, metavar="N", help="BLAS threads of each run")
+    parser.add_argument("--threads", type=positive, metavar="N", help="BLAS threads of each run")
     parser.add_argument(
         "--gpu", default="auto", metavar="0,1|none|auto", help="GPUs to use (%(default)s: all)"
     )
@@ -287,13 +294,6 @@ def _flags() -> argparse.ArgumentParser:
         "--skip-broken", action="store_true", help="leave broken images out of the LMDBs"
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 if __name__ == "__main__":

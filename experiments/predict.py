@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError, unknown
 from base.files import sha256, write_text
 from datasets.folders import SPLITS, DataFolder, data_folder
@@ -139,7 +139,7 @@ def _require(weights: Path, mean: Path, data: DataFolder, task: str) -> None:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="the .caffemodel to score")
     parser.add_argument("--task", required=True, help="task on whose test images")
     parser.add_argument(

@@ -6,7 +6,6 @@ confusion matrix, log and prototxts. It can be copied or zipped as it is.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 from collections import Counter
@@ -20,6 +19,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
+from base.cli import Parser
 from base.cli import run as run_tool
 from base.files import whole_folder, write_text
 from experiments import tables
@@ -89,7 +89,7 @@ class Line:
 
 def main() -> None:
     """Command line: see --help."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
     report: Path = parser.parse_args().report
     records = read_all()
@@ -118,10 +118,8 @@ def build(records: Records, report: Path = REPORT) -> None:
         "read_me": tables.READ_ME[1:],
         "details_columns": tables.DETAILS,
         "figures": figures,
-        "significance": [
-            _csv(path, path.stem.removeprefix("significance-"))
-            for path in sorted(report.glob("significance-*.csv"))
-        ],
+        "significance": _csvs(report, "significance-"),
+        "own_grids": _csvs(report, "grid-"),
         "runs": [_line(each) for each in records.runs],
         "grids": list(_grids(records)),
         "faults": records.faults,
@@ -332,6 +330,13 @@ def _csv(path: Path, title: str) -> dict[str, Any] | None:
         return None
     rows: Sequence[Sequence[str]] = table.to_numpy().tolist()
     return {"title": title, "columns": list(table.columns), "rows": rows}
+
+
+def _csvs(report: Path, start: str) -> list[dict[str, Any] | None]:
+    """The tables whose names begin so, without that beginning as titles."""
+    return [
+        _csv(path, path.stem.removeprefix(start)) for path in sorted(report.glob(f"{start}*.csv"))
+    ]
 
 
 def _url(path: object) -> Markup:

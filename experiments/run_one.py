@@ -8,7 +8,6 @@ input closes: so a run does not outlive the grid, or the Dask worker, that began
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -20,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from base.alone import alone
-from base.cli import run
+from base.cli import Parser, run
 from experiments.standing import (
     DONE,
     FAILED,
@@ -44,7 +43,7 @@ _OURS = {
 
 def main() -> None:
     """Parse the words, run, and say what became of it."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("task", help="task of the run")
     parser.add_argument("run", help="name of the run")
     parser.add_argument("words", nargs="*", metavar="NAME=value", help="variables of the make line")

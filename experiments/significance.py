@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from base.cli import Parser
 from base.cli import run as run_tool
 from base.errors import UserError, unknown
 from base.files import write_text
@@ -206,7 +207,7 @@ def matrix(pairs: Sequence[Pair], labels: Sequence[str]) -> str:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--task", required=True, help="task of the runs")
     parser.add_argument("--scenario", default="all", help="scenario of the runs (%(default)s)")
     parser.add_argument("--runs", nargs="*", default=[], metavar="RUN", help="runs to compare")

@@ -5,12 +5,11 @@ Counted from the catalogues alone, images or not. What is not in place is shown 
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError
 from base.files import write_text
 from datasets.catalogue import RAW, missing, read_catalogue
@@ -24,7 +23,7 @@ WIKIART_THEN = 133_220  # artworks on WikiArt when the paper's authors collected
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--raw", type=Path, default=RAW, help=f"raw material (default {RAW}/)")
     parser.add_argument("--tasks", type=Path, default=TASKS, help="another file of tasks")
     parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")

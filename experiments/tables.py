@@ -5,7 +5,6 @@ A cell holds the accuracies over the whole test set. What has no run yet stays b
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import re
@@ -15,7 +14,7 @@ from pathlib import Path
 from statistics import pvariance
 from typing import Any
 
-from base.cli import run
+from base.cli import Parser, run
 from base.files import write_text
 from experiments import printed
 from experiments.cells import (
@@ -127,7 +126,7 @@ DETAILS = ("task", "init", "scenario", "ours", "95 % interval", "test images", "
 
 def main() -> None:
     """Command line: see --help."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("table", nargs="?", choices=("2", "3", "4"), help="a table of the paper")
     what.add_argument("--grid", type=Path, help="a grid of runs (TOML) to make a table of")

@@ -209,7 +209,8 @@ solver_mode: CPU
 
 def train_val(plan: Plan) -> str:
     """train_val.prototxt."""
-    layers = [_data("TRAIN", "train", plan.batch), _data("TEST", "val", TEST_BATCH)]
+    data = DataFolder(Path("datasets") / plan.task)
+    layers = [_data(data, "TRAIN", "train", plan.batch), _data(data, "TEST", "val", TEST_BATCH)]
     layers += _layers(plan, train=True)
     fc8 = last_layer(plan.task)
     layers.append(
@@ -234,13 +235,13 @@ def deploy(plan: Plan) -> str:
     return 'name: "Tiny"\n' + "\n".join(layers) + "\n"
 
 
-def _data(phase: str, part: str, batch: int) -> str:
+def _data(data: DataFolder, phase: str, part: str, batch: int) -> str:
     mirror = "true" if phase == "TRAIN" else "false"
     return (
         'layer { name: "data" type: "Data" top: "data" top: "label"\n'
         f"  include {{ phase: {phase} }}\n"
-        f'  transform_param {{ crop_size: {CROP} mirror: {mirror} mean_file: "{DATA.mean}" }}\n'
-        f'  data_param {{ source: "{DATA.lmdb(part)}" batch_size: {batch} backend: LMDB }} }}'
+        f'  transform_param {{ crop_size: {CROP} mirror: {mirror} mean_file: "{data.mean}" }}\n'
+        f'  data_param {{ source: "{data.lmdb(part)}" batch_size: {batch} backend: LMDB }} }}'
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import unknown
 from datasets.tasks import get_task
 from experiments.figures.choice import Choice
@@ -57,9 +57,7 @@ def lacks(figure: Plot) -> str:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.figures", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("number", help=f"figure: {', '.join(NUMBERS)}")
     parser.add_argument("--task", help="another task than the paper's")
     parser.add_argument("--init", default="hybrid", help="init of figures 7, 8, 9 (%(default)s)")

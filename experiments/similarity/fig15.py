@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from base.cli import run
+from base.cli import Parser, positive, run
 from base.errors import UserError
 from similarity.sheet import Shown, draw_sheet
 from tools.artworks import artworks, caption, picture
@@ -62,12 +62,12 @@ def main() -> None:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", required=True, help="the genre-run, the style-run")
     parser.add_argument("--queries", nargs="+", help="images of the collection, as in its lists")
-    parser.add_argument("--count", type=int, default=3, help="queries to choose (%(default)s)")
+    parser.add_argument("--count", type=positive, default=3, help="queries to choose (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the choice (%(default)s)")
-    parser.add_argument("-k", "--k", type=int, default=5, help="neighbours (%(default)s)")
+    parser.add_argument("-k", "--k", type=positive, default=5, help="neighbours (%(default)s)")
     parser.add_argument("--out", type=Path, help="folder of the sheets")
     add_collection_flags(parser)
     return parser

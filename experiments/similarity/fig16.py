@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError
 from base.files import whole_file
 from similarity.scores import distance_between, distance_within, neighbours_within
@@ -155,7 +155,7 @@ def _words(said: Remark | None) -> str:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", required=True, help="runs or inits, two or more")
     parser.add_argument("--images-chosen", type=int, default=100, metavar="N", help="%(default)s")
     parser.add_argument("--seed", type=int, default=1, help="of the choice (%(default)s)")
