@@ -21,7 +21,7 @@ from typing import Any
 import lmdb
 import numpy as np
 
-from base.cli import progress, run
+from base.cli import Parser, progress, run
 from base.files import readable, require_space, write_text
 from datasets.messages import BlobProto, BlobShape, Datum
 from engines.client import Event
@@ -203,7 +203,7 @@ def _card(number: int) -> str:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--batch", type=int, help="images at once (256 on a GPU, 32 on the CPU)")
     parser.add_argument("--rounds", type=int, help="updates or passes to time")
     parser.add_argument("--quick", action="store_true", help="two scenarios, few rounds")

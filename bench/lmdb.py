@@ -12,7 +12,6 @@ the disk: it has 20 GB. So the processor's time is shown too.)
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import multiprocessing
 import os
@@ -31,7 +30,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError
 from base.files import readable, require_space
 from datasets.decode import read_picture
@@ -45,7 +44,7 @@ ROUNDS = 3
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer images and rounds")
     parser.add_argument("--workers", type=int, default=default_workers(), help="default: all cores")
     parser.add_argument("--scratch", type=Path, help="folder for the files (default: the system's)")

@@ -11,7 +11,6 @@ pairs' ratios counts, not a rate.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -27,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from base.cli import bar, run
+from base.cli import Parser, bar, run
 from base.errors import UserError
 from datasets.build import lmdb_record
 from datasets.folders import data_folder
@@ -44,7 +43,7 @@ WARM_UP = 3  # iterations that are not measured
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer iterations")
     parser.add_argument("--threads", type=int, help="BLAS threads of both (default: one a core)")
     args = parser.parse_args()

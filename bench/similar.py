@@ -10,7 +10,6 @@ of fc7.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import statistics
@@ -28,7 +27,7 @@ import numpy as np
 import uvicorn
 from numpy.typing import NDArray
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError
 from base.files import readable, require_space, sha256
 from datasets.build import build_lmdbs
@@ -59,7 +58,7 @@ _WEIGHTS = "import sys, caffe; caffe.Net(sys.argv[1], caffe.TEST).save(sys.argv[
 
 def main() -> None:
     """Measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smaller numbers of everything")
     parser.add_argument(
         "--approximate", action="store_true", help="also hnsw and ivf: minutes more"

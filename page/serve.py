@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvicorn
 
-from base.cli import run
+from base.cli import Parser, positive, run
 from base.errors import UserError
 from page.app import make_app
 from page.engine import EngineQueue
@@ -31,8 +31,6 @@ _CLIENTS = 200  # requests at once; beyond it the server says 503
 def main() -> None:
     """Open the collection and the indexes, then serve till Ctrl-C."""
     arguments = _flags().parse_args()
-    if arguments.queue < 1:
-        raise UserError(f"--queue is {arguments.queue}, must be 1 or more")
     models = list({(each := find_model(word)).name: each for word in arguments.models}.values())
     collection = collection_from(arguments)
     sets = [open_features(model, collection) for model in models]
@@ -101,14 +99,17 @@ def _names(host: str) -> list[str]:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--models", nargs="+", required=True, help="runs or inits with features")
     add_collection_flags(parser)
     parser.add_argument("--index", default="exact", help=f"{', '.join(KINDS)} (%(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (%(default)s)")
     parser.add_argument("--port", type=int, default=8765, help="%(default)s; 0: any free one")
     parser.add_argument(
-        "--queue", type=int, default=8, help="images that may wait for the engine (%(default)s)"
+        "--queue",
+        type=positive,
+        default=8,
+        help="images that may wait for the engine (%(default)s)",
     )
     add_device_flags(parser)
     return parser

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.cli import bar, run
+from base.cli import Parser, bar, run
 from base.errors import UserError
 from engines.client import sees_gpu
 from engines.gpu.build import describe, read_record
@@ -109,7 +109,7 @@ def follow(command: list[str], folder: Path, log: Path) -> tuple[Outcome, int]:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--gpu", default="0", metavar="N|none", help="the GPU to use (%(default)s)")
     parser.add_argument("--filter", default="*", help="of googletest, as 'Net*' (%(default)s)")
     parser.add_argument(

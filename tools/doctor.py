@@ -6,7 +6,6 @@ Weights and sources that are missing are named with what gets them, and count as
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import os
 import platform
@@ -21,7 +20,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError
 from base.files import readable
 from engines.client import GPU_BUILD, INSTALLED, find_engine
@@ -46,9 +45,7 @@ class Finding:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.doctor", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument(
         "--raw", type=Path, default=Path("datasets/raw"), help="raw material (datasets/raw)"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from base.cli import run
+from base.cli import Parser, positive, run
 from base.errors import UserError
 from base.files import sha256, whole_file
 from similarity.sheet import Shown, show
@@ -22,8 +22,6 @@ from tools.feature_models import find_model
 def main() -> None:
     """Explain, print the classes, draw the maps."""
     arguments = _flags().parse_args()
-    if arguments.k < 1:
-        raise UserError(f"K={arguments.k}: must be 1 or more")
     word = f"{arguments.task}/{arguments.run}" if arguments.task else arguments.run
     model = find_model(word)
     pixels = query_pixels(arguments.image)
@@ -83,13 +81,13 @@ def draw(said: Explanation, near: list[Shown], path: Path, title: str) -> None:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--image", type=Path, required=True)
     parser.add_argument("--run", required=True, help="<task>/<run>, or a run's name")
     parser.add_argument("--task", help="task of the run, where its name alone is given")
     parser.add_argument("--label", metavar="CLASS", help="explain this class (the likeliest)")
     parser.add_argument("--layer", help="convolution of the Grad-CAM (the last one: conv5)")
-    parser.add_argument("-k", "--k", type=int, default=6, help="training images (%(default)s)")
+    parser.add_argument("-k", "--k", type=positive, default=6, help="training images (%(default)s)")
     parser.add_argument("--out", type=Path, help="PNG (the run's folder, explained/)")
     add_device_flags(parser)
     return parser

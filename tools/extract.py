@@ -6,8 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from base.cli import run
-from base.errors import UserError
+from base.cli import Parser, positive, run
 from base.files import readable
 from tools.collection_flags import add_collection_flags, collection_from
 from tools.device import add_device_flags, pick_device
@@ -18,10 +17,6 @@ from tools.feature_models import BATCH, FC7, find_model
 def main() -> None:
     """Extract what is not up to date, and say where it is."""
     arguments = _flags().parse_args()
-    for name in ("batch", "workers"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name} is {value}, must be 1 or more")
     models = [find_model(word, arguments.mean) for word in arguments.weights]
     collection = collection_from(arguments)
     device = pick_device(arguments)
@@ -47,7 +42,7 @@ def main() -> None:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument(
         "--weights",
         nargs="+",
@@ -59,9 +54,9 @@ def _flags() -> argparse.ArgumentParser:
     add_collection_flags(parser)
     parser.add_argument("--blob", default=FC7, help="the blob to keep (%(default)s)")
     parser.add_argument(
-        "--batch", type=int, default=BATCH, help="images a forward pass (%(default)s)"
+        "--batch", type=positive, default=BATCH, help="images a forward pass (%(default)s)"
     )
-    parser.add_argument("--workers", type=int, help="engines at once (default: one a core)")
+    parser.add_argument("--workers", type=positive, help="engines at once (default: one a core)")
     parser.add_argument("--skip-broken", action="store_true", help="leave broken images out")
     parser.add_argument("--force", action="store_true", help="extract again what is up to date")
     add_device_flags(parser)

@@ -6,20 +6,17 @@ from the folder named by --debs, else apt downloads them from a Debian mirror.
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
-from base.cli import run
+from base.cli import Parser, run
 from engines.install.build import install
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.get_caffe", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument(
         "--into", type=Path, default=PROJECT / ".caffe", help="the folder to make (.caffe)"
     )

@@ -8,20 +8,17 @@ name a toolkit and compilers.
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
-from base.cli import run
+from base.cli import Parser, positive, run
 from engines.gpu.build import Order, build, fetch_into
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.get_caffe_gpu", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("--into", type=Path, help="the folder to make (.caffe-gpu)")
     parser.add_argument(
         "--cuda-arch",
@@ -36,7 +33,7 @@ def main() -> None:
         help="0: without cuDNN; a folder: the cuDNN there (CUDNN; default: found, or a wheel)",
     )
     parser.add_argument(
-        "--jobs", type=int, metavar="N", help="compilers at once (default: one a core)"
+        "--jobs", type=positive, metavar="N", help="compilers at once (default: one a core)"
     )
     parser.add_argument(
         "--debs",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
-from base.cli import run
+from base.cli import Parser, positive, run
 from base.errors import UserError, unknown
 from datasets.catalogue import RAW, images_root, missing, read_catalogue
 from datasets.download import USER_AGENT, Manners, Wanted, download, write_failures
@@ -21,15 +20,19 @@ DEFAULT = Manners()
 
 def main() -> None:
     """Download, and say what came and what did not."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--source", help="wga or wikiart: all images of its catalogue")
     what.add_argument("--task", help="only the images that this task needs")
     parser.add_argument("--raw", type=Path, default=RAW, help=f"raw material (default {RAW}/)")
     parser.add_argument("--tasks", type=Path, default=TASKS, help="another file of tasks")
     parser.add_argument("--per-second", type=float, default=DEFAULT.per_second, help="requests")
-    parser.add_argument("--connections", type=int, default=DEFAULT.connections, help="at a time")
-    parser.add_argument("--attempts", type=int, default=DEFAULT.attempts, help="for each image")
+    parser.add_argument(
+        "--connections", type=positive, default=DEFAULT.connections, help="at a time"
+    )
+    parser.add_argument(
+        "--attempts", type=positive, default=DEFAULT.attempts, help="for each image"
+    )
     parser.add_argument(
         "--patience", type=float, default=DEFAULT.patience, help="seconds to wait for an answer"
     )

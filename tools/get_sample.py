@@ -6,7 +6,6 @@ against the hash below, kept in the user's cache and read as an archive; it is n
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError
 from base.files import require_space, sha256, whole_file, whole_folder
 from datasets.catalogue import RAW
@@ -32,7 +31,7 @@ _MARK = "sample.json"  # the last file written: says which wheel the folder was 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--raw", type=Path, default=RAW, help=f"raw material (default {RAW}/)")
     args = parser.parse_args()
     folder = args.raw / "met"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError
 from datasets.mean import read_mean, write_mean
 from engines.client import find_engine
@@ -17,10 +16,9 @@ from models.get import Checks, get
 
 def main() -> None:
     """Command line: see --help."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         epilog="Downloads go on where they broke off. Addresses and checksums: the init's card.",
-        allow_abbrev=False,
     )
     parser.add_argument("--init", help="hybrid, memnet, ... (default: every init with a card)")
     parser.add_argument("--file", type=Path, help="a .caffemodel, or a .tar.gz with it, you have")

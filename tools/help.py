@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
 
-from base.cli import run
+from base.cli import Parser, run
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import Settings
 
@@ -67,7 +66,7 @@ _VARIABLES = {
 
 def main() -> None:
     """Print the page."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("makefile", type=Path, help="the Makefile whose targets are listed")
     text = parser.parse_args().makefile.read_text(encoding="utf-8")
     print("Fine-tuning CaffeNet for fine art classification, on Caffe itself.\n")

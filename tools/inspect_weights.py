@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from base.cli import run
+from base.cli import Parser, run
 from engines.client import find_engine
 from models.compare import compare
 
 
 def main() -> None:
     """Command line: see --help."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="the .caffemodel to look at")
     parser.add_argument(
         "--last-layer", help="its classifier, which must be there (default: any or none)"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError
 from datasets.catalogue import RAW, missing, read_catalogue
 from datasets.folders import PARTS, SPLITS, DataFolder, data_folder
@@ -16,7 +15,7 @@ from datasets.tasks import TASKS, get_task
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--task", required=True, help=f"a task of {TASKS.name}")
     parser.add_argument("--seed", type=int, default=1, help="the split follows from it (default 1)")
     parser.add_argument(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
-from base.cli import run
+from base.cli import Parser, positive, run
 from base.errors import UserError
 from datasets.build import build_lmdbs, lmdb_record
 from datasets.folders import PARTS, DataFolder
@@ -15,17 +14,17 @@ from datasets.parallel import default_workers
 
 def main() -> None:
     """Build what is not up to date, and say what there is."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="datasets/TASK")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="default: as lists.json says")
-    parser.add_argument("--workers", type=int, default=default_workers(), help="default: all cores")
+    parser.add_argument(
+        "--workers", type=positive, default=default_workers(), help="default: all cores"
+    )
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave broken images out; lmdb.json names them"
     )
     parser.add_argument("--force", action="store_true", help="build again what is up to date")
     args = parser.parse_args()
-    if args.workers < 1:
-        raise UserError(f"--workers is {args.workers}, must be 1 or more")
 
     folder = DataFolder(args.data)
     if not folder.path.is_dir():

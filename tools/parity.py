@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from base.cli import bar, run
+from base.cli import Parser, bar, run
 from base.errors import UserError
 from base.files import require_space, write_text
 from engines.client import Engine, Event, find_engine
@@ -217,7 +217,7 @@ def _compare_files(part: str, one: Path, other: Path) -> list[Difference]:
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--net", type=Path, help="a train_val.prototxt (default: CaffeNet)")
     parser.add_argument(
         "--weights", type=Path, help="weights to start from (default: CaffeNet's fillers)"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError
 from base.files import whole_file
 from similarity.scores import Retrieval, retrieval
@@ -77,7 +77,7 @@ def _write(path: Path, scores: list[tuple[Model, str, Retrieval]], ks: tuple[int
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--models", nargs="+", required=True, help="runs or inits")
     parser.add_argument("-k", "--k", type=int, nargs="+", default=[1, 5, 10], help="1 5 10")
     parser.add_argument("--part", default="test", help="whose images ask and answer (%(default)s)")

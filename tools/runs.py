@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from base.cli import Parser
 from base.cli import run as run_tool
 from base.errors import UserError, unknown
 from prototxt.caffenet import SCENARIOS
@@ -114,7 +114,7 @@ def check_run_name(name: str) -> None:
 
 def main() -> None:
     """Print the name that a run's settings give it."""
-    parser = argparse.ArgumentParser(description=main.__doc__, allow_abbrev=False)
+    parser = Parser(description=main.__doc__)
     parser.add_argument("--init", required=True, help="weights that training starts from")
     parser.add_argument("--scenario", default="all", help="which layers learn")
     parser.add_argument("--data-suffix", default="", help="suffix of the data folder, if any")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from base.cli import bar, run
+from base.cli import Parser, bar, positive, run
 from base.errors import UserError
 from base.files import readable, sha256, whole_file
 from similarity.features import FeatureSet
@@ -162,10 +162,10 @@ def _write_table(path: Path, found: list[tuple[Model, list[Neighbour]]]) -> None
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--query", type=Path, required=True, metavar="IMAGE")
     parser.add_argument("--models", nargs="+", required=True, help="runs or inits with features")
-    parser.add_argument("-k", "--k", type=int, default=10, help="neighbours (%(default)s)")
+    parser.add_argument("-k", "--k", type=positive, default=10, help="neighbours (%(default)s)")
     parser.add_argument("--index", default="exact", help=f"{', '.join(KINDS)} (%(default)s)")
     parser.add_argument("--blob", default=FC7, help="%(default)s")
     parser.add_argument("--out", type=Path, help="table and sheet: PATH.csv, PATH.png")

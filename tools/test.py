@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from base.cli import bar, run
+from base.cli import Parser, bar, run
 from base.errors import UserError
 from base.files import sha256, whole_file, write_text
 from datasets.folders import DataFolder
@@ -42,6 +42,7 @@ def main() -> None:
     if arguments.force or results is None or results["tested"] != tested:
         results = _test(folder, data, tested, arguments)
     _print(results, folder)
+    _print_left_out(data)
 
 
 def _test(
@@ -183,8 +184,18 @@ def _print(results: dict[str, Any], folder: RunFolder) -> None:
     print(f"confusion matrix  {folder.path / 'confusion.png'}")
 
 
+def _print_left_out(data: DataFolder) -> None:
+    """Remind of images that are in no LMDB: these results are without them."""
+    if not data.lmdb_record.is_file():
+        return  # the LMDBs went, the results stayed
+    left_out = json.loads(data.lmdb_record.read_text(encoding="utf-8"))["left_out"]
+    counts = [f"{part} {len(images)}" for part, images in left_out.items() if images]
+    if counts:
+        print(f"left out as broken: {', '.join(counts)} images; {data.lmdb_record} names them")
+
+
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--task", required=True, help="task of the run")
     parser.add_argument("--run", required=True, help="name of the run")
     parser.add_argument("--data", type=Path, required=True, help="data folder: lists and LMDBs")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from base.cli import run
+from base.cli import Parser, run
 from base.errors import UserError
 from datasets.folders import DataFolder
 from datasets.lists import images_root
@@ -14,7 +13,7 @@ from datasets.verify import verify_lmdbs
 
 def main() -> None:
     """Check, and say that all is well or what is not."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="datasets/TASK")
     parser.add_argument(
         "--decode",
