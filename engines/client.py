@@ -76,7 +76,7 @@ class Engine:
                 raise UserError(last["message"])
             if interrupted.is_set():
                 raise Interrupted
-            raise UserError(self._why(verb, process.returncode, _tail(stderr, start), log))
+            raise UserError(self.why(verb, process.returncode, _tail(stderr, start), log))
 
     @contextmanager
     def _started(
@@ -112,7 +112,8 @@ class Engine:
                 environment[name] = str(self.threads)
         return environment
 
-    def _why(self, verb: str, code: int, log: str, path: Path | None) -> str:
+    def why(self, verb: str, code: int, log: str, path: Path | None) -> str:
+        """Why a worker that ended with this exit code failed, from its log (kept at `path`)."""
         more = f"; the whole log: {path}" if path else ""
         if words := explain(log):
             return f"Caffe stopped: {words}{more}"

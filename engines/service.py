@@ -144,7 +144,7 @@ class Service:
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LOG_TAIL))
         log = self._log.read().decode("utf-8", "replace")
         self._end()
-        return EngineDied(f"'{verb}': {why}" if why else self.engine._why(verb, code, log, None))
+        return EngineDied(f"'{verb}': {why}" if why else self.engine.why(verb, code, log, None))
 
     def _end(self) -> None:
         if self._process:

@@ -8,7 +8,7 @@ from caffe.proto import caffe_pb2
 from errors import WorkerError
 from scoring import check_labels
 
-NEVER = 2**31 - 1
+NEVER = 2**31 - 1  # an iteration beyond all
 
 
 def load_solver(param, request):
@@ -31,18 +31,45 @@ def load_solver(param, request):
     used.snapshot_prefix = request["snapshot_prefix"]
     used.snapshot_format = caffe_pb2.SolverParameter.BINARYPROTO  # not every Caffe has HDF5
     used.snapshot_after_train = False
-    gpu = request["gpu"]
-    used.solver_mode = (
-        caffe_pb2.SolverParameter.CPU if gpu is None else caffe_pb2.SolverParameter.GPU
-    )
-    if gpu is not None:
-        used.device_id = gpu
+    set_device(used, request["gpu"])
     path = os.path.join(request["run"], ".solver.in_use.prototxt")
     prototxts.write(used, path)
     try:
         return caffe.get_solver(path)
     finally:
         os.remove(path)
+
+
+def plain_solver(net, folder, gpu, rate, iter_size=1, seed=1):
+    """Caffe's own SGD, with CaffeNet's settings and a fixed rate, on a net (NetParameter).
+
+    The prototxts that Caffe reads are written to `folder`, and needed only while this runs.
+    """
+    net_path = os.path.join(folder, "net.prototxt")
+    prototxts.write(net, net_path)
+    solver = caffe_pb2.SolverParameter(
+        net=net_path,
+        base_lr=rate,
+        lr_policy="fixed",
+        momentum=0.9,
+        weight_decay=0.0005,
+        iter_size=iter_size,
+        max_iter=NEVER,
+        snapshot_after_train=False,
+        random_seed=seed,
+    )
+    set_device(solver, gpu)
+    path = os.path.join(folder, "solver.prototxt")
+    prototxts.write(solver, path)
+    return caffe.get_solver(path)
+
+
+def set_device(solver, gpu):
+    """Let a solver (SolverParameter) compute on a GPU, or on the CPU (None)."""
+    modes = caffe_pb2.SolverParameter
+    solver.solver_mode = modes.CPU if gpu is None else modes.GPU
+    if gpu is not None:
+        solver.device_id = gpu
 
 
 def watch_losses(net, path):

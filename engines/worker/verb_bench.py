@@ -9,7 +9,7 @@ import caffe
 import device
 import nets
 import prototxts
-from caffe.proto import caffe_pb2
+from solvers import plain_solver
 
 
 def run(request, emit):
@@ -76,9 +76,9 @@ def prepare(request, folder):
                 layer.data_param.batch_size = request["batch"]
             elif layer.type == "Input":
                 layer.input_param.shape[0].dim[0] = request["batch"]
-    path = os.path.join(folder, "net.prototxt")
-    prototxts.write(param, path)
     if request["kind"] != "train":
+        path = os.path.join(folder, "net.prototxt")
+        prototxts.write(param, path)
         net = caffe.Net(path, caffe.TEST)
         last = request["blob"] or net._blob_names[len(net._blob_names) - 1]
 
@@ -87,27 +87,7 @@ def prepare(request, folder):
             net.blobs[last].data.sum()  # fetches it from the GPU: nothing is left undone
 
         return net, forward, net.blobs[net._blob_names[0]].data.shape[0]
-    solver = caffe_pb2.SolverParameter(
-        net=path,
-        base_lr=1e-5,
-        lr_policy="fixed",
-        momentum=0.9,
-        weight_decay=0.0005,
-        iter_size=request["iter_size"],
-        max_iter=2**31 - 1,
-        snapshot_after_train=False,
-        random_seed=1,
-        solver_mode=(
-            caffe_pb2.SolverParameter.CPU
-            if request["gpu"] is None
-            else caffe_pb2.SolverParameter.GPU
-        ),
-    )
-    if request["gpu"] is not None:
-        solver.device_id = request["gpu"]
-    path = os.path.join(folder, "solver.prototxt")
-    prototxts.write(solver, path)
-    made = caffe.get_solver(path)
+    made = plain_solver(param, folder, request["gpu"], 1e-5, iter_size=request["iter_size"])
     net = made.net
     learning = net.params[list(net.params)[-1]][0]
 

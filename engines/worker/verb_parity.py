@@ -10,6 +10,7 @@ import numpy
 import prototxts
 from caffe.proto import caffe_pb2
 from errors import WorkerError
+from solvers import plain_solver
 
 
 def run(request, emit):
@@ -27,7 +28,9 @@ def run(request, emit):
     caffe.set_random_seed(request["seed"])
     folder = tempfile.mkdtemp()
     try:
-        solver = load_solver(request, folder)
+        net = prototxts.read_net(request["train_val"])
+        without_random_numbers(net, request)
+        solver = plain_solver(net, folder, request["gpu"], request["lr"], seed=request["seed"])
     finally:
         shutil.rmtree(folder)
     net = solver.net
@@ -64,34 +67,6 @@ def run(request, emit):
         },
     )
     return {"losses": losses, "gpu": request["gpu"]}
-
-
-def load_solver(request, folder):
-    """Caffe's own SGD on the net, with the settings of CaffeNet and a fixed rate."""
-    net = prototxts.read_net(request["train_val"])
-    without_random_numbers(net, request)
-    net_path = os.path.join(folder, "net.prototxt")
-    prototxts.write(net, net_path)
-    solver = caffe_pb2.SolverParameter(
-        net=net_path,
-        base_lr=request["lr"],
-        lr_policy="fixed",
-        momentum=0.9,
-        weight_decay=0.0005,
-        max_iter=2**31 - 1,
-        random_seed=request["seed"],
-        snapshot_after_train=False,
-        solver_mode=(
-            caffe_pb2.SolverParameter.CPU
-            if request["gpu"] is None
-            else caffe_pb2.SolverParameter.GPU
-        ),
-    )
-    if request["gpu"] is not None:
-        solver.device_id = request["gpu"]
-    path = os.path.join(folder, "solver.prototxt")
-    prototxts.write(solver, path)
-    return caffe.get_solver(path)
 
 
 def without_random_numbers(net, request):
