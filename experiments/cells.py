@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from experiments.grids import without_seed
 from experiments.intervals import mean_and_std, wilson
 from experiments.run_records import Run
 from prototxt.settings import PAPER, Settings
@@ -127,11 +128,6 @@ def in_words(scenario: str, settings: Settings, split: str = "by_image") -> str:
         if value != getattr(PAPER, each.name) and each.name not in ("seed", "device_batch"):
             said.append(f"{each.name.replace('_', ' ')} {value:g}")
     return ", ".join(said + ([split] if split != "by_image" else []))
-
-
-def without_seed(settings: Settings) -> Settings:
-    """The settings with the paper's seed, and without where it was computed."""
-    return replace(settings, seed=PAPER.seed, device_batch=PAPER.device_batch)
 
 
 def _seeds(run: Run) -> tuple[int, int]:

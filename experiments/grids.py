@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,11 @@ def merge(*grids: Iterable[PlannedRun]) -> list[PlannedRun]:
     for run in itertools.chain(*grids):
         found.setdefault((run.task, run.name), run)
     return list(found.values())
+
+
+def without_seed(settings: Settings) -> Settings:
+    """The settings with the paper's seed, and without where it was computed."""
+    return replace(settings, seed=PAPER.seed, device_batch=PAPER.device_batch)
 
 
 def _block(

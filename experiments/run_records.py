@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from base.errors import UserError
 from base.files import sha256
 from datasets.folders import SPLITS
-from experiments.grids import PlannedRun
+from experiments.grids import PlannedRun, without_seed
 from models.cards import init_names
 from prototxt.caffenet import COPIED_LAYERS, SCENARIOS
 from prototxt.keep import RECORD
@@ -30,7 +30,7 @@ from tools.runs import RUNS, RunFolder, prototxt_folder, run_name
 
 _STATES = (states.TRAINING, states.INTERRUPTED, states.FAILED, states.TRAINED)
 _DATA_SUFFIX = re.compile(rf"(?:-(?P<split>{'|'.join(SPLITS)}))?(?:-seed(?P<seed>\d+))?")
-_SHARES = ("top1", "top5", "macro_f1", "weighted_f1")
+_SHARES = ("top1", "top5", "macro_f1", "weighted_f1", "majority")
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,18 @@ class Run:
         plan = self.plan
         settings = replace(plan.settings, device_batch=0)
         return (plan.task, plan.init, plan.scenario, settings, plan.split, plan.split_seed)
+
+    @property
+    def but_seed(self) -> tuple[object, ...]:
+        """The same for all seeds of one experiment, on one split."""
+        plan = self.plan
+        settings = without_seed(plan.settings)
+        return (plan.task, plan.init, plan.scenario, settings, plan.split, plan.split_seed)
+
+    @property
+    def test_list(self) -> str | None:
+        """The SHA-256 of the list of its test images."""
+        return self.record["inputs"].get("test")
 
     @property
     def make_line(self) -> str:
@@ -142,7 +154,8 @@ def read_all(root: Path = RUNS) -> Records:
             faults.append(Fault(folder.results, str(why)))
         runs.append(run)
     kept, twins = _without_twins(runs)
-    return Records(tuple(kept), (*faults, *twins))
+    kept, strangers = _without_strangers(kept)
+    return Records(tuple(kept), (*faults, *twins, *strangers))
 
 
 def edits(run: Run) -> list[str]:
@@ -155,6 +168,8 @@ def edits(run: Run) -> list[str]:
     try:
         made = json.loads((prototxt_folder(run.task, run.name) / RECORD).read_bytes())
     except (OSError, ValueError):
+        return found
+    if not isinstance(made, dict):
         return found
     return found + [
         path.name
@@ -206,6 +221,7 @@ def _read(folder: RunFolder) -> Run:
         split=split,
         split_seed=split_seed,
     )
+    _check_values(record)
     _check_place(folder, record, plan)
     _check_layers(record, plan)
     _check_end(record)
@@ -217,7 +233,7 @@ def _json(path: Path, what: str) -> dict[str, Any]:
         said = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise _Unbelievable(f"{what} is missing") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _Unbelievable(f"{what} can't be read, or was cut short ({error})") from None
     if not isinstance(said, dict):
         raise _Unbelievable("not a run's record")
@@ -230,7 +246,7 @@ def _settings(said: dict[str, Any]) -> Settings:
     for name, value in said.items():
         if name not in known:
             raise _Unbelievable(f"unknown setting {name!r}: written by another version?")
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if not _is_number(value):
             raise _Unbelievable(f"setting {name} is {value!r}")
     try:
         return Settings(**said)
@@ -244,6 +260,35 @@ def _split(record: dict[str, Any]) -> tuple[str, int]:
     if not found:
         raise _Unbelievable(f"it says task {task}, but learnt from {record['data']}")
     return found["split"] or "by_image", int(found["seed"] or 1)
+
+
+def _check_values(record: dict[str, Any]) -> None:
+    """What tables, pages and forecasts read of a record is of its kind, where it is there."""
+    for key in ("iteration", "max_iter", "seconds", "batch"):
+        value = record.get(key)
+        if value is not None and not (_is_number(value) and value >= 0):
+            raise _Unbelievable(f"{key} is {value!r}")
+    for key in ("reason", "started", "finished"):
+        if not isinstance(record.get(key) or "", str):
+            raise _Unbelievable(f"{key} is {record[key]!r}")
+    best = record.get("best")
+    if best is not None and not (isinstance(best, dict) and _is_share(best.get("val_accuracy"))):
+        raise _Unbelievable(f"its best validation is {best!r}")
+    sittings = record.get("sittings") or []
+    if not isinstance(sittings, list) or not all(
+        isinstance(each, dict) and isinstance(each.get("engine") or {}, dict) for each in sittings
+    ):
+        raise _Unbelievable("not a run's record: its sittings")
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) < 1e300  # neither NaN nor infinite, nor a whole number beyond any float
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, (int, float)) and _is_number(value) and 0 <= value <= 1
 
 
 def _check_place(folder: RunFolder, record: dict[str, Any], plan: PlannedRun) -> None:
@@ -321,9 +366,8 @@ def _read_results(run: Run) -> dict[str, Any] | None:
         if type(results.get(name)) is not int or results[name] < 1:
             raise _Unbelievable(f"{name} is {results.get(name)!r}")
     for name in _SHARES:
-        value = results.get(name)
-        if not isinstance(value, (int, float)) or not (math.isfinite(value) and 0 <= value <= 1):
-            raise _Unbelievable(f"{name} is {value!r}, no share of 1")
+        if not _is_share(results.get(name)):
+            raise _Unbelievable(f"{name} is {results.get(name)!r}, no share of 1")
     _check_per_class(results)
     tested = results.get("tested")
     if not isinstance(tested, dict):
@@ -337,12 +381,12 @@ def _read_results(run: Run) -> dict[str, Any] | None:
 
 
 def _check_per_class(results: dict[str, Any]) -> None:
-    try:
-        images = sum(each["images"] for each in results["per_class"])
-        right = sum(each["right"] for each in results["per_class"])
-        count = len(results["per_class"])
-    except (TypeError, KeyError):
-        raise _Unbelievable("its per_class can't be read") from None
+    of_classes = results.get("per_class")
+    if not isinstance(of_classes, list) or not all(map(_is_of_class, of_classes)):
+        raise _Unbelievable("its per_class can't be read")
+    images = sum(each["images"] for each in of_classes)
+    right = sum(each["right"] for each in of_classes)
+    count = len(of_classes)
     if count != results["classes"] or images != results["images"]:
         raise _Unbelievable(
             f"{results['classes']} classes and {results['images']} images, but per class "
@@ -352,6 +396,39 @@ def _check_per_class(results: dict[str, Any]) -> None:
         raise _Unbelievable(
             f"top1 is {results['top1']:.4f}, but per class {right} of {images} are right"
         )
+
+
+def _is_of_class(said: object) -> bool:
+    """Whether this is what a test says of one class."""
+    if not isinstance(said, dict) or not isinstance(said.get("class"), str):
+        return False
+    images, right, accuracy = said.get("images"), said.get("right"), said.get("accuracy")
+    if type(images) is not int or type(right) is not int or not 0 <= right <= images:
+        return False
+    return accuracy is None or _is_share(accuracy)
+
+
+def _without_strangers(runs: list[Run]) -> tuple[list[Run], list[Fault]]:
+    """Of the seeds of one experiment, those count that were tested on the newest one's test list.
+
+    A split has one list; where it was made anew since, old and new accuracies have no mean.
+    """
+    groups: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        if run.results is not None:
+            groups.setdefault(run.but_seed, []).append(run)
+    dropped: dict[Path, Fault] = {}
+    for seeds in groups.values():
+        newest = max(seeds, key=lambda run: run.record.get("finished") or "")
+        for run in seeds:
+            if run.test_list != newest.test_list:
+                why = f"tested on another test list than {newest.name}, which is newer"
+                dropped[run.folder.path] = Fault(run.folder.results, why)
+    return _without_results(runs, dropped), list(dropped.values())
+
+
+def _without_results(runs: list[Run], dropped: Container[Path]) -> list[Run]:
+    return [replace(run, results=None) if run.folder.path in dropped else run for run in runs]
 
 
 def _without_twins(runs: list[Run]) -> tuple[list[Run], list[Fault]]:
@@ -377,5 +454,4 @@ def _without_twins(runs: list[Run]) -> tuple[list[Run], list[Fault]]:
             why = f"the same experiment, with the same seed, as {others}"
             why += f"; {kept.name} is counted" if kept else ", and they don't agree"
             dropped[run.folder.path] = Fault(run.folder.results, why)
-    kept_runs = [replace(run, results=None) if run.folder.path in dropped else run for run in runs]
-    return kept_runs, list(dropped.values())
+    return _without_results(runs, dropped), list(dropped.values())

@@ -21,8 +21,8 @@ from base.cli import run as run_tool
 from base.errors import UserError, unknown
 from base.files import write_text
 from datasets.tasks import get_task
-from experiments.cells import Cell, cells, in_words, without_seed
-from experiments.grids import PlannedRun
+from experiments.cells import Cell, cells, in_words
+from experiments.grids import PlannedRun, without_seed
 from experiments.intervals import CONFIDENCE
 from experiments.predictions import read_predictions
 from experiments.printed import INITS

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import json
+import math
 import os
 import socket
 import time
@@ -44,11 +46,14 @@ def stand(folder: RunFolder, *, locks: bool = True) -> Standing:
         record = records.read(folder.record)
     except UserError as error:
         return Standing(FAILED, str(error))
+    except RecursionError:
+        return Standing(FAILED, f"{folder.record} can't be read: move that folder away")
     if record is None:
         progress = Standing(MISSING)
     elif record["state"] == records.TRAINED:
-        images, seconds = record["iteration"] * (record.get("batch") or 0), record["seconds"]
-        if folder.results.exists():  # also where only the records were brought from elsewhere
+        images = _number(record, "iteration") * _number(record, "batch")
+        seconds = _number(record, "seconds")
+        if _is_tested(folder):  # also where only the records were brought from elsewhere
             return Standing(DONE, "", 1.0, images, seconds)
         why = "not tested yet" if folder.final.exists() else "not tested, and its weights are gone"
         progress = Standing(INTERRUPTED, f"trained, {why}", 1.0, images, seconds)
@@ -103,10 +108,11 @@ def _on_the_way(folder: RunFolder, record: records.Record) -> Standing:
         points = []
     if points:
         seconds = points[-1].seconds
-        images = float(points[-1].iteration * (record.get("batch") or 0))
-        share = points[-1].iteration / record["max_iter"] if record.get("max_iter") else 0.0
+        images = points[-1].iteration * _number(record, "batch")
+        share = min(1.0, points[-1].iteration / (_number(record, "max_iter") or math.inf))
+    reason = str(record.get("reason") or "")
     if record["state"] == records.FAILED:
-        return Standing(FAILED, record.get("reason") or "no reason given", share, images, seconds)
+        return Standing(FAILED, reason or "no reason given", share, images, seconds)
     if record["state"] == records.TRAINING:
         # On this machine its lock would be seen.
         elsewhere = records.host(record) != socket.gethostname()
@@ -116,7 +122,21 @@ def _on_the_way(folder: RunFolder, record: records.Record) -> Standing:
             )
         why = "stopped without a word (killed?); the same make line goes on"
         return Standing(INTERRUPTED, why, share, images, seconds)
-    return Standing(INTERRUPTED, record.get("reason") or "", share, images, seconds)
+    return Standing(INTERRUPTED, reason, share, images, seconds)
+
+
+def _number(record: records.Record, name: str) -> float:
+    """A number of the record; 0 where it says none, or nonsense."""
+    value = record.get(name)
+    return float(value) if isinstance(value, (int, float)) and 0 <= value < math.inf else 0.0
+
+
+def _is_tested(folder: RunFolder) -> bool:
+    """Whether there are results; those that can't be read are made again by the same make line."""
+    try:
+        return isinstance(json.loads(folder.results.read_bytes()), dict)
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def _age(path: Path) -> float:

@@ -24,9 +24,8 @@ from experiments.cells import (
     cells,
     find,
     in_words,
-    without_seed,
 )
-from experiments.grids import PlannedRun, load_grid
+from experiments.grids import PlannedRun, load_grid, without_seed
 from experiments.intervals import beyond_chance
 from experiments.run_records import Records, edits, read_all
 from experiments.table1 import REPORT

@@ -19,14 +19,13 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from base.errors import UserError
-from experiments.cells import without_seed
 from experiments.figures import __main__ as program
 from experiments.figures import plot as plots
 from experiments.figures.choice import Choice
 from experiments.figures.confusion import Matrix, draw
 from experiments.figures.every import NUMBERS, plot
 from experiments.figures.pairs import confused_pairs
-from experiments.grids import PlannedRun
+from experiments.grids import PlannedRun, without_seed
 from experiments.printed import INITS, by_scenario
 from experiments.run_records import Run, read_all
 from prototxt.caffenet import SCENARIOS

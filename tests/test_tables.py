@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from experiments import printed, tables
+from experiments import printed, report, status, tables
 from experiments.grids import PlannedRun, load_grid, merge
 from experiments.intervals import beyond_chance, wilson
 from experiments.run_records import read_all
+from experiments.standing import DONE, FAILED, INTERRUPTED, MISSING, stand
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
 from tests.made_runs import made_paper, make_run, record
-from tools.runs import RUNS
+from tools.runs import RUNS, RunFolder
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHORT = Settings(epochs=20, lr=1e-3, lr_step_epochs=5, lr_gamma=0.1)
@@ -285,6 +286,17 @@ def change_layer(**changes: Any) -> Callable[[Path], object]:
     return damage
 
 
+def as_folder(folder: Path) -> None:
+    """A damage: a folder where the record should be."""
+    (folder / "run.json").unlink()
+    (folder / "run.json").mkdir()
+
+
+def of_class(images: float, right: float) -> dict[str, Any]:
+    """What results.json says of a class."""
+    return {"class": "a", "images": images, "right": right, "accuracy": 0.7}
+
+
 def cut(name: str) -> Callable[[Path], object]:
     """A damage: half of the file is gone."""
 
@@ -323,6 +335,30 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "frozen layers": (change_layer(frozen=True), "what was frozen is: conv1"),
     "not copied": (change_layer(transferred=False), "not copied were conv1"),
     "unfinished": (change("run.json", iteration=500), "came to iteration 500 of 1000"),
+    "steps without number": (change("run.json", iteration=None), "came to iteration None of"),
+    "steps in words": (change("run.json", max_iter="many"), "max_iter is 'many'"),
+    "time in words": (change("run.json", seconds="long"), "seconds is 'long'"),
+    "time not known": (change("run.json", seconds=float("nan")), "seconds is nan"),
+    "batch as a list": (change("run.json", batch=[1]), "batch is [1]"),
+    "best without accuracy": (change("run.json", best={"iteration": 3}), "best validation is"),
+    "sittings in words": (change("run.json", sittings="two"), "its sittings"),
+    "an engine in words": (change("run.json", sittings=[{"engine": "x"}]), "its sittings"),
+    "reason as a dict": (change("run.json", reason={"a": 1}), "reason is {'a': 1}"),
+    "beyond any float": (
+        change("run.json", settings={"epochs": 10**400}),
+        "setting epochs is 1000",
+    ),
+    "too deep": (lambda f: (f / "run.json").write_text("[" * 100_000), "can't be read"),
+    "a folder": (as_folder, "can't be read"),
+    "a majority in words": (change("results.json", majority="x"), "majority is 'x'"),
+    "more right than images": (
+        change("results.json", classes=2, per_class=[of_class(100, 170), of_class(0, -100)]),
+        "per_class can't be read",
+    ),
+    "parts of images": (
+        change("results.json", classes=1, per_class=[of_class(100.0, 70.0)]),
+        "per_class can't be read",
+    ),
     "results of a failed run": (change("run.json", state="failed"), "a run that is failed"),
     "NaN": (change("results.json", top1=float("nan")), "top1 is nan"),
     "more than all": (change("results.json", top1=1.2), "top1 is 1.2"),
@@ -355,6 +391,46 @@ def test_what_cannot_be_believed_is_named_and_left_out(damage: str, place: Path)
     assert str(folder) in str(records.faults[0])
     shown = [x for x in tables.make("2", records).records if x["accuracy"] is not None]
     assert [(x["task"], x["init"], x["accuracy"]) for x in shown] == [("wga_genre", "flickr", 0.6)]
+
+
+@pytest.mark.parametrize("program", [status, report], ids=["status", "report"])
+def test_nothing_stumbles_over_what_cannot_be_believed(
+    program: Any, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = []
+    for seed, (act, _) in enumerate(DAMAGES.values(), start=2):
+        folders.append(make_run(RUNS, replace(GOOD, settings=replace(PAPER, seed=seed))))
+        act(folders[-1])
+        assert stand(RunFolder(folders[-1])).state in (DONE, FAILED, INTERRUPTED, MISSING)
+    monkeypatch.setattr("sys.argv", ["program"])
+    program.main()
+    said = capsys.readouterr().out
+    for folder in folders:
+        assert f"{folder}/" in said
+
+
+def test_results_cut_short_are_made_again(place: Path) -> None:
+    folder = make_run(RUNS, GOOD)
+    assert stand(GOOD.folder).state == DONE
+    cut("results.json")(folder)
+    assert stand(GOOD.folder).state == INTERRUPTED  # so that a grid tests it again
+
+
+def test_seeds_tested_on_an_older_list_are_not_averaged_in(place: Path) -> None:
+    """The split was made anew between two seeds: their test images are not the same."""
+    old = make_run(RUNS, GOOD, right=90)
+    make_run(RUNS, replace(GOOD, settings=replace(PAPER, seed=2)), right=70)
+    other_split = make_run(RUNS, replace(GOOD, split_seed=2), right=80)
+    for folder in (old, other_split):
+        inputs = {**json.loads((folder / "run.json").read_text())["inputs"], "test": "9" * 64}
+        change("run.json", inputs=inputs, finished="2025-12-02T00:00:00+00:00")(folder)
+        change("results.json", tested={"weights": "6" * 64, "list": "9" * 64})(folder)
+    records = read_all()
+    assert [run.name for run in records.tested] == ["hybrid-all-data-seed2", "hybrid-all-seed2"]
+    assert [str(fault) for fault in records.faults] == [
+        f"{old}/results.json: left out: tested on another test list than hybrid-all-seed2, "
+        "which is newer"
+    ]
 
 
 def test_faults_are_printed_with_the_table(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from experiments.cells import in_words, without_seed
-from experiments.grids import PlannedRun
+from experiments.cells import in_words
+from experiments.grids import PlannedRun, without_seed
 from experiments.run_records import Records, Run
 from prototxt.settings import PAPER, Settings
 from tools import record as states

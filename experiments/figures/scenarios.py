@@ -59,7 +59,7 @@ def time(number: str, choice: Choice, records: Records) -> Plot:
     for scenario in SCENARIOS:
         wanted = PlannedRun(task, choice.init, scenario, choice.settings)
         run = pick(records, wanted)
-        if run is None or run.state != states.TRAINED:
+        if run is None or run.state != states.TRAINED or not run.record.get("seconds"):
             missing.append(wanted.make_line)
             continue
         machines.add(_machine(run))
