@@ -8,16 +8,18 @@ from __future__ import annotations
 from math import ceil
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
 from base.cli import Parser, run
 from base.errors import UserError
-from base.files import whole_file, write_text
+from base.files import write_text
 from datasets.catalogue import RAW, missing, read_catalogue
 from datasets.select import select
 from datasets.tasks import TASKS, Task, get_task
 from experiments.table1 import REPORT
+from tools.plots import look, save_figure
 
 FIGURES = {"fig2": ("wikiart_style", "wikiart_genre"), "fig3": ("wga_timeframe",)}
 
@@ -47,8 +49,8 @@ def main() -> None:
     csv = args.report / f"{name}.csv"
     write_text(csv, pd.concat(counts).to_csv(index=False))
     png = args.report / f"{name}.png"
-    with whole_file(png) as aside:
-        draw(tasks, counts).savefig(aside, format="png", dpi=150)
+    with mpl.rc_context(look(name for table in counts for name in table["class"])):
+        save_figure(draw(tasks, counts), png, dpi=150)
     print(f"wrote {png} and {csv}")
 
 

@@ -12,16 +12,18 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from base.cli import Parser
 from base.cli import run as run_tool
 from base.errors import UserError
-from base.files import whole_file, write_text
+from base.files import write_text
 from experiments.caffe_log import Log, read_log
-from experiments.figures.plot import COLOURS, DPI, LOOK, WIDTH, bare
+from experiments.figures.plot import COLOURS, bare
 from experiments.table1 import REPORT
 from experiments.tables import BLANK, escaped
 from tools.curve import read
+from tools.plots import WIDTH, look, save_figure
 from tools.runs import RunFolder, run_folder
 
 _ROWS = 20  # at most so many lines of the table are printed; the CSV has all
@@ -41,9 +43,9 @@ def main() -> None:
     )
     numbers, picture = stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}.png")
     write_text(numbers, table.to_csv(index=False, lineterminator="\n"))
-    with mpl.rc_context(LOOK), whole_file(picture) as aside:
-        title = f"{arguments.log} over {folder.path.parent.name}/{folder.path.name}"
-        draw(table, title).savefig(aside, format="png", dpi=DPI)
+    title = f"{arguments.log} over {folder.path.parent.name}/{folder.path.name}"
+    with mpl.rc_context(look([title])):
+        save_figure(draw(table, title), picture)
     print(markdown(table))
     print(*verdict(table), sep="\n")
     print(f"wrote {numbers} and {picture}")
@@ -120,9 +122,10 @@ def verdict(table: pd.DataFrame) -> list[str]:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table, thinned to a screenful: rows with an accuracy of either first of all."""
-    shown = table.dropna(subset=["accuracy, theirs", "accuracy, ours"], how="all")
-    shown = shown if len(shown) > 1 else table
+    """The table, thinned to a screenful: best of all the rows with accuracies of both."""
+    accuracies = ["accuracy, theirs", "accuracy, ours"]
+    choices = [table.dropna(subset=accuracies, how=how) for how in ("any", "all")]
+    shown = next((choice for choice in choices if len(choice) > 1), table)
     shown = shown.iloc[:: -(-len(shown) // _ROWS)]
     lines = [list(table.columns), ["---:"] * len(table.columns)]
     for row in shown.itertuples(index=False):
@@ -159,12 +162,16 @@ def draw(table: pd.DataFrame, title: str) -> Figure:
                     markersize=3,
                     alpha=0.5 if is_test else 1,
                     linewidth=1.2,
+                    drawstyle="steps-post" if name == "lr" else "default",
                     label=f"{side}, test" if is_test else side,
                 )
         axes.set_ylabel(label)
         axes.legend()
         bare(axes)
     panels[-1].set_yscale("log")
+    # Plain numbers, since the default writes formulas, which our look does not read as such.
+    panels[-1].yaxis.set_major_formatter(LogFormatter())
+    panels[-1].yaxis.set_minor_formatter(LogFormatter())
     panels[-1].set_xlabel("iteration")
     return figure
 

@@ -11,17 +11,18 @@ from collections import defaultdict
 from pathlib import Path
 
 import cv2
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
 from base.cli import Parser, positive, run
 from base.errors import UserError
-from base.files import whole_file
 from datasets.decode import BrokenImageError, Picture, decode, read_bytes
 from datasets.folders import PARTS, SPLITS, DataFolder, data_folder
 from datasets.imagelist import read_classes, read_list
 from datasets.lists import images_root
 from datasets.tasks import get_task
+from tools.plots import look, save_figure
 
 OUT = Path("experiments/report")
 _LONGEST = 400  # pixels of an example's longer side
@@ -86,6 +87,11 @@ def choose(folder: DataFolder, *, each: int, seed: int) -> dict[str, list[tuple[
 def draw_sheet(folder: DataFolder, path: Path, *, title: str, each: int, seed: int) -> None:
     """Write a PNG with a row of examples for each class."""
     examples = choose(folder, each=each, seed=seed)
+    with mpl.rc_context(look([title, *examples])):
+        save_figure(_sheet(examples, title, each), path)
+
+
+def _sheet(examples: dict[str, list[tuple[str, Picture]]], title: str, each: int) -> Figure:
     figure = Figure(figsize=(1.6 * each + 1.8, 1.6 * len(examples) + 0.5), layout="constrained")
     figure.suptitle(title)
     grid = figure.subplots(
@@ -97,8 +103,7 @@ def draw_sheet(folder: DataFolder, path: Path, *, title: str, each: int, seed: i
         axes[0].text(1, 0.5, textwrap.fill(name, 20), ha="right", va="center")
         for one, (_, picture) in zip(axes[1:], pictures, strict=False):
             one.imshow(_small(picture)[..., ::-1])
-    with whole_file(path) as aside:
-        figure.savefig(aside, format="png", dpi=110, metadata={"Software": None})
+    return figure
 
 
 def _small(picture: Picture) -> Picture:

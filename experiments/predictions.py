@@ -38,11 +38,6 @@ def read_confusion(run: Run) -> tuple[np.ndarray, list[str]]:
     return counts, classes
 
 
-def shares(counts: np.ndarray) -> np.ndarray:
-    """Counts with each row as shares of its true class; a class without images stays 0."""
-    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
-
-
 def read_predictions(run: Run) -> pd.DataFrame:
     """A row a test image: image, true, right (bool), predicted, probability.
 

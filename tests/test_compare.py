@@ -10,7 +10,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from base.errors import UserError
 from engines.client import Engine
@@ -19,6 +21,7 @@ from experiments.caffe_log import read_log
 from prototxt.caffenet import last_layer
 from prototxt.render import Run, render
 from tests.small_world import CLASSES, COUNTS, DATA, TASK, Plan, World
+from tools.plots import look
 from tools.runs import prototxt_folder
 
 RC = """\
@@ -131,6 +134,16 @@ def test_the_log_of_caffe_train_lies_on_ours(
     rc = tmp_path / "older.log"
     rc.write_text(re.sub(r"(Iteration \d+) \([^)]*\)", r"\1", done.stderr))
     assert run_logs(monkeypatch, rc, f"{TASK}/mine") == lines
+
+
+def test_rates_are_numbers_beside_their_axis(log: Callable[[str], Path]) -> None:
+    theirs = read_log(log(RC.replace("loss = nan", "loss = 1")))
+    with mpl.rc_context(look()):
+        figure = compare_logs.draw(compare_logs.overlay(theirs, theirs), "the same")
+        FigureCanvasAgg(figure).draw()
+    ticks = [text.get_text() for text in figure.axes[-1].get_yticklabels()]
+    assert {"1e-05", "1e-04", "1e-03"} <= {tick.replace("\u2212", "-") for tick in ticks}
+    assert not any("$" in tick for tick in ticks)
 
 
 def test_another_rate_is_told(

@@ -64,6 +64,11 @@ def score(probabilities: np.ndarray, labels: np.ndarray, classes: list[str]) -> 
     )
 
 
+def shares(confusion: np.ndarray) -> np.ndarray:
+    """Counts with each row as shares of its true class; a class without images stays 0."""
+    return np.asarray(confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1))
+
+
 def _top_k(probabilities: np.ndarray, labels: np.ndarray, k: int) -> float:
     """Share of images whose class is among the k likeliest; 1.0 when there are no more than k."""
     classes = probabilities.shape[1]

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from base.errors import UserError
 from experiments.cells import best, cells
 from experiments.figures.choice import Choice
-from experiments.figures.plot import WIDTH, Plot
+from experiments.figures.plot import Plot
 from experiments.grids import PlannedRun
-from experiments.predictions import read_confusion, shares
+from experiments.predictions import read_confusion
 from experiments.run_records import Records, Run
+from tools.confusion import Matrix, draw
+from tools.metrics import shares
 
 _TASKS = {
     "10": ("wikiart_style",),
@@ -23,19 +23,22 @@ _TASKS = {
     "13": ("wikiart_artist", "wga_artist"),
     "14": ("wikiart_nationality", "wga_nationality"),
 }
-_NUMBERED = 30  # up to so many classes each cell carries its per cent
-_SIDE_BY_SIDE = 12  # classes; larger matrices stand one above the other
-_PAGE = 10.6  # inches: the height of a printed page
-_POSTER_CELL = 7.5  # points: a line of 6-point letters each, where a page is too small
 
 
 @dataclass(frozen=True)
-class Matrix:
+class _Found:
     """A confusion matrix of one run."""
 
     run: Run
     counts: np.ndarray  # (classes, classes), true by predicted
     classes: list[str]
+
+    @property
+    def drawn(self) -> Matrix:
+        """As it is drawn."""
+        run = self.run
+        title = f"{run.task}: {run.accuracy:.1%} of {run.images} test images"
+        return Matrix(self.counts, self.classes, title)
 
 
 def plot(number: str, choice: Choice, records: Records) -> Plot:
@@ -47,17 +50,17 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
             missing.append(PlannedRun(task, choice.init, "all", choice.settings).make_line)
             continue
         try:
-            found.append(Matrix(run, *read_confusion(run)))
+            found.append(_Found(run, *read_confusion(run)))
         except UserError as error:
             remarks.append(str(error))
     return Plot(
         name=choice.name(number),
         title=f"Figure {number}: confusion matrix" + (" each" if len(found) > 1 else ""),
         caption="Per cent of each true class (rows); at the right, the class's accuracy. Runs: "
-        + (", ".join(f"{m.run.task}/{m.run.name}" for m in found) or "none yet")
+        + (", ".join(f"{each.run.task}/{each.run.name}" for each in found) or "none yet")
         + ".",
-        table=pd.concat([_numbers(matrix) for matrix in found]) if found else pd.DataFrame(),
-        draw=(lambda: draw(found)) if found else None,
+        table=pd.concat([_numbers(each) for each in found]) if found else pd.DataFrame(),
+        draw=(lambda: draw([each.drawn for each in found])) if found else None,
         missing=tuple(missing),
         remarks=tuple(remarks),
     )
@@ -77,83 +80,7 @@ def chosen_run(task: str, choice: Choice, records: Records) -> Run | None:
     return cell.first if cell else None
 
 
-def draw(matrices: list[Matrix]) -> Figure:
-    """The matrices side by side, or one above the other where their names need the width."""
-    largest = max(len(matrix.classes) for matrix in matrices)
-    beside = largest <= _SIDE_BY_SIDE and len(matrices) > 1
-    columns = len(matrices) if beside else 1
-    highest = _PAGE / (1 if beside else len(matrices))
-    boxes = [_Box(matrix, WIDTH / columns, highest) for matrix in matrices]
-    width = sum(box.width for box in boxes) if beside else max(box.width for box in boxes)
-    height = max(box.height for box in boxes) if beside else sum(box.height for box in boxes)
-    figure = Figure(figsize=(width, height))
-    left, top = 0.0, height
-    for box in boxes:
-        x = left + box.left
-        y = top - box.top - box.side
-        axes = figure.add_axes((x / width, y / height, box.side / width, box.side / height))
-        _fill(axes, box)
-        if beside:
-            left += box.width
-        else:
-            top -= box.height
-    return figure
-
-
-class _Box:
-    """Where a matrix and its names find room, in inches; reckoned, since measuring is slow."""
-
-    def __init__(self, matrix: Matrix, width: float, highest: float) -> None:
-        self.matrix = matrix
-        count = len(matrix.classes)
-        longest = max(len(name) for name in matrix.classes)
-        self.right, self.top = 0.5, 0.35
-        for self.font in (8.0, 7.5, 7.0, 6.5, 6.0):
-            names = min(longest, 40) * self.font * 0.6 / 72 + 0.1
-            self.left = names + 0.25
-            self.side = min(width - self.left - self.right, highest - self.top - names - 0.35)
-            if self.side * 72 / count >= self.font + 4:
-                break
-        self.side = max(self.side, count * _POSTER_CELL / 72)
-        self.cell = self.side * 72 / count  # points
-        self.width = self.left + self.side + self.right
-        self.height = self.top + self.side + names + 0.35
-
-
-def _fill(axes: Axes, box: _Box) -> None:
-    matrix, count = box.matrix, len(box.matrix.classes)
-    part = shares(matrix.counts)
-    axes.imshow(part, cmap="Blues", vmin=0, vmax=1, aspect="equal", interpolation="nearest")
-    names = [_short(name) for name in matrix.classes]
-    axes.set_xticks(range(count), names, rotation=90, fontsize=box.font)
-    axes.set_yticks(range(count), names, fontsize=box.font)
-    axes.tick_params(length=1.5, width=0.4, pad=1.5)
-    of_class = axes.secondary_yaxis("right")
-    images = matrix.counts.sum(axis=1)
-    accuracies = [f"{part[n, n]:.0%}" if images[n] else "" for n in range(count)]
-    of_class.set_yticks(range(count), accuracies, fontsize=box.font)
-    of_class.tick_params(length=0, pad=2)
-    of_class.spines["right"].set_visible(False)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    run = matrix.run
-    axes.set_title(f"{run.task}: {run.accuracy:.1%} of {run.images} test images")
-    if count <= _NUMBERED:
-        size = min(box.cell * 0.55, 8)
-        for (row, column), share in np.ndenumerate(part):
-            if round(share * 100):
-                axes.text(
-                    column,
-                    row,
-                    f"{share * 100:.0f}",
-                    ha="center",
-                    va="center_baseline",
-                    fontsize=size,
-                    color="white" if share > 0.55 else "black",
-                )
-
-
-def _numbers(matrix: Matrix) -> pd.DataFrame:
+def _numbers(matrix: _Found) -> pd.DataFrame:
     part = shares(matrix.counts)
     count = len(matrix.classes)
     return pd.DataFrame(
@@ -166,7 +93,3 @@ def _numbers(matrix: Matrix) -> pd.DataFrame:
             "share": part.ravel().round(6),
         }
     )
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 40 else name[:39] + "…"

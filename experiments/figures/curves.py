@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 
 from base.errors import UserError
 from experiments.figures.choice import Choice, inits_of, pick
-from experiments.figures.plot import COLOURS, LINES, MARKERS, WIDTH, Plot, bare
+from experiments.figures.plot import COLOURS, LINES, MARKERS, Plot, bare
 from experiments.grids import PlannedRun
 from experiments.printed import INITS
 from experiments.run_records import Records, Run
 from prototxt.caffenet import SCENARIOS
 from tools import record as states
 from tools.curve import read
+from tools.plots import WIDTH
 
 _TASKS = {"5": "wikiart_artist", "6": "wga_artist", "7": "wikiart_style"}
 

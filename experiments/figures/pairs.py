@@ -14,10 +14,12 @@ from PIL import Image
 from base.errors import UserError
 from experiments.figures.choice import Choice
 from experiments.figures.confusion import chosen_run
-from experiments.figures.plot import WIDTH, Plot
+from experiments.figures.plot import Plot
 from experiments.grids import PlannedRun
-from experiments.predictions import images_root, read_confusion, read_predictions, shares
+from experiments.predictions import images_root, read_confusion, read_predictions
 from experiments.run_records import Records, Run
+from tools.metrics import shares
+from tools.plots import WIDTH
 
 _TASK = "wikiart_style"
 _PAIRS = 3

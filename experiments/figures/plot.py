@@ -5,33 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from base.files import whole_file, write_text
+from base.files import write_text
+from tools import confusion, plots
+from tools.plots import look, save_figure
 
 # Told apart by colour-blind readers too (Okabe and Ito), and by line and marker in grey print.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 PRINTED_COLOUR = "#999999"
-
-WIDTH = 7.2  # inches: the text of a page; letters of 8 points stay 8 points in print
-DPI = 200
-
-LOOK: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.labelsize": 8,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "pdf.fonttype": 42,  # letters stay letters, not outlines
-    "text.parse_math": False,  # a class may be called $5$
-}
 
 
 @dataclass(frozen=True)
@@ -60,11 +48,10 @@ def save(plot: Plot, report: Path, *, pdf: bool = True) -> list[Path]:
     if not _up_to_date(text, numbers, wanted):
         for path in (numbers, *pictures):
             path.unlink(missing_ok=True)
-        with mpl.rc_context(LOOK):
+        with mpl.rc_context(look([text, plot.title])):
             figure = plot.draw()
             for path in wanted:
-                with whole_file(path) as aside:
-                    figure.savefig(aside, format=path.suffix[1:], dpi=DPI)
+                save_figure(figure, path)
         write_text(numbers, text)  # last: it says that the pictures are of these numbers
     return [*wanted, numbers]
 
@@ -79,6 +66,7 @@ def bare(axes: Axes) -> None:
 def _up_to_date(text: str, numbers: Path, pictures: list[Path]) -> bool:
     if not all(path.is_file() for path in (numbers, *pictures)):
         return False
-    code = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
+    tools = [Path(str(module.__file__)) for module in (confusion, plots)]
+    code = max(path.stat().st_mtime for path in (*Path(__file__).parent.glob("*.py"), *tools))
     drawn = min(path.stat().st_mtime for path in pictures)
     return drawn > code and numbers.read_text(encoding="utf-8") == text

@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 from experiments import printed
 from experiments.cells import cells, find
 from experiments.figures.choice import Choice, pick
-from experiments.figures.plot import COLOURS, PRINTED_COLOUR, WIDTH, Plot, bare
+from experiments.figures.plot import COLOURS, PRINTED_COLOUR, Plot, bare
 from experiments.grids import PlannedRun
 from experiments.run_records import Records, Run
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER
 from tools import record as states
+from tools.plots import WIDTH
 
 _TASK = "wikiart_style"
 
