@@ -59,7 +59,8 @@ def _chart(title: str, lines: dict[str, np.ndarray]) -> Chart | None:
     for kind, line in lines.items():
         known = line[np.isfinite(line).all(axis=1)]
         if len(known):
-            numbers[kind] = known[:: math.ceil(len(known) / _POINTS)]
+            shown = np.linspace(0, len(known) - 1, min(len(known), _POINTS))  # the last is one
+            numbers[kind] = known[shown.round().astype(int)]
     if not numbers:
         return None
     furthest = max(float(line[:, 0].max()) for line in numbers.values()) or 1.0

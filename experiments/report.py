@@ -22,7 +22,7 @@ from markupsafe import Markup, escape
 from base.cli import Parser
 from base.cli import run as run_tool
 from base.files import whole_folder, write_text
-from experiments import tables
+from experiments import significance, tables
 from experiments.cells import cells
 from experiments.charts import charts
 from experiments.figures.choice import Choice
@@ -118,6 +118,7 @@ def build(records: Records, report: Path = REPORT) -> None:
         "read_me": tables.READ_ME[1:],
         "details_columns": tables.DETAILS,
         "figures": figures,
+        "about_significance": significance.IN_WORDS,
         "significance": _csvs(report, "significance-"),
         "own_grids": _csvs(report, "grid-"),
         "runs": [_line(each) for each in records.runs],
@@ -323,20 +324,28 @@ def _grids(records: Records) -> Iterator[dict[str, Any]]:
 
 
 def _csv(path: Path, title: str) -> dict[str, Any] | None:
-    """A table that another program left in the folder; None when it is not there."""
+    """A table that another program left in the folder, without columns that are all empty.
+
+    None when it is not there, or can't be read.
+    """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError):
         return None
+    table = table.loc[:, (table != "").any()]
     rows: Sequence[Sequence[str]] = table.to_numpy().tolist()
     return {"title": title, "columns": list(table.columns), "rows": rows}
 
 
-def _csvs(report: Path, start: str) -> list[dict[str, Any] | None]:
+def _csvs(report: Path, start: str) -> list[dict[str, Any]]:
     """The tables whose names begin so, without that beginning as titles."""
-    return [
-        _csv(path, path.stem.removeprefix(start)) for path in sorted(report.glob(f"{start}*.csv"))
-    ]
+    paths = sorted(report.glob(f"{start}*.csv"))
+    found = [_csv(path, path.stem.removeprefix(start)) for path in paths]
+    return [each for each in found if each]
+
+
+def _rows_md(table: dict[str, Any]) -> str:
+    return tables.markdown_rows(table["columns"], table["rows"])
 
 
 def _url(path: object) -> Markup:
@@ -359,7 +368,11 @@ def _environment(*, html: bool) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        url=_url, breakable=_breakable, md=tables.escaped, table_md=tables.markdown
+        url=_url,
+        breakable=_breakable,
+        md=tables.escaped,
+        table_md=tables.markdown,
+        rows_md=_rows_md,
     )
     environment.globals.update(higher=tables.HIGHER, lower=tables.LOWER)
     return environment

@@ -35,6 +35,11 @@ from prototxt.settings import Settings, add_settings_flags, settings_from
 RESAMPLES = 10_000
 DIFFERENT = " ≠"
 _BOOTSTRAP_SEED = 1
+IN_WORDS = (
+    "Differences in accuracy over the same test images, with their 95 % bootstrap intervals "
+    f"({RESAMPLES} resamples); p of McNemar's exact test, and p corrected after Holm for the "
+    "number of pairs: below 0.05 the two are different."
+)
 
 
 @dataclass(frozen=True)

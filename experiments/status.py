@@ -49,8 +49,9 @@ def main() -> None:
     runs = merge(*grids.values())
     records = read_all()
     standings = {run: stand(run.folder) for run in runs}
+    by_name = {str(run): standing for run, standing in standings.items()}
     for word, planned in grids.items():
-        print(f"{word:<10} {_counts([standings[_same(each, runs)] for each in planned])}")
+        print(f"{word:<10} {_counts([by_name[str(each)] for each in planned])}")
     if len(grids) > 1:
         print(f"{'together':<10} {_counts(list(standings.values()))}")
     _print_runs(standings, missing_too=arguments.all)
@@ -58,11 +59,6 @@ def main() -> None:
     _print_faults(records.faults)
     _print_cost(standings, records)
     _print_disk()
-
-
-def _same(run: PlannedRun, runs: Sequence[PlannedRun]) -> PlannedRun:
-    """The one of `runs` that is the same run."""
-    return next(each for each in runs if (each.task, each.name) == (run.task, run.name))
 
 
 def _counts(standings: Sequence[Standing]) -> str:

@@ -175,7 +175,8 @@ def table2(every: Sequence[Cell]) -> Table:
         tuple(rows),
         (
             "Variances are population variances (÷ 5) over the five inits; ours needs all five.",
-            *_notes(2, rows),
+            _variance_note(),
+            *_notes(printed.tasks(), rows),
         ),
         tuple(lines),
     )
@@ -201,7 +202,7 @@ def table3(every: Sequence[Cell]) -> Table:
         "Table 3: test accuracy of each fine-tuning scenario, from Hybrid-CNN",
         ("scenario", *printed.tasks()),
         tuple(rows),
-        tuple(_notes(3, rows)),
+        tuple(_notes(printed.tasks(), rows)),
         tuple(lines),
     )
 
@@ -211,31 +212,29 @@ def table4(every: Sequence[Cell]) -> Table:
     rows: list[tuple[str | Entry, ...]] = []
     lines = []
     for each in printed.best():
-        cell = best(every, each.task) if each.is_ours_in_paper else None
+        if not each.is_ours_in_paper:
+            classes, share = str(each.classes), number(each.accuracy, 4)
+            rows.append((each.task, each.reference, each.method, classes, share, "", "", each.note))
+            continue
+        cell, chosen = best(every, each.task), best_validated(every, each.task)
         entry = Entry(each.accuracy, cell, printed.sizes()[each.task].test_images, digits=4)
         note = each.note
         if cell and each.task == "ticc_artist":
             macro, weighted = cell.mean_of("macro_f1"), cell.mean_of("weighted_f1")
             note += f"; ours: macro F {macro:.2%}, weighted F {weighted:.2%}"
-        chosen = best_validated(every, each.task) if each.is_ours_in_paper else None
         rows.append(
             (
-                each.reference if not each.is_ours_in_paper else "the paper and ours",
-                each.method,
                 each.task,
-                f"{each.classes} · {cell.classes if cell else BLANK}"
-                if each.is_ours_in_paper
-                else str(each.classes),
-                entry if each.is_ours_in_paper else number(each.accuracy, 4),
-                _how(cell) if each.is_ours_in_paper else "",
-                f"{chosen.accuracy:.4f}: {_how(chosen)}"
-                if chosen
-                else BLANK * each.is_ours_in_paper,
+                "the paper and ours",
+                each.method,
+                f"{each.classes} · {cell.classes if cell else BLANK}",
+                entry,
+                _how(cell),
+                f"{chosen.accuracy:.4f}: {_how(chosen)}" if chosen else BLANK,
                 note,
             )
         )
-        if each.is_ours_in_paper:
-            lines.append(_line(entry, each.task, "", "", "best"))
+        lines.append(_line(entry, each.task, "", "", "best"))
     for task in printed.tasks():
         of_task = [cell for cell in every if cell.task == task and cell.settings == SHORT_SCHEDULE]
         cell = best(of_task, task)
@@ -250,14 +249,14 @@ def table4(every: Sequence[Cell]) -> Table:
         )
         rows.append(
             (
+                task,
                 "short schedule",
                 "20 epochs from 1e-3, ÷ 10 every 5",
-                task,
                 f"{BLANK} · {cell.classes if cell else BLANK}",
                 entry,
                 _how(cell),
                 BLANK,
-                "printed in section 5.3" if is_printed else "",
+                'section 5.3; its "after 5 epochs" taken as every 5' if is_printed else "",
             )
         )
         lines.append(_line(entry, task, "", "", "short schedule"))
@@ -265,9 +264,9 @@ def table4(every: Sequence[Cell]) -> Table:
         "table4",
         "Table 4: the best of each task, and the short schedule",
         (
+            "task",
             "reference",
             "method",
-            "task",
             "classes (printed · ours)",
             "accuracy",
             "ours was",
@@ -278,7 +277,8 @@ def table4(every: Sequence[Cell]) -> Table:
         (
             "Ours is the best on the test images, as the paper seems to have chosen; choosing on "
             "the test images flatters. The last but one column chooses on the validation images.",
-            *printed.disagreements()[4],
+            *printed.disagreements_about_the_best(),
+            *_notes(printed.tasks(), rows),
         ),
         tuple(lines),
     )
@@ -312,7 +312,7 @@ def grid_table(grid: Path, records: Records) -> Table:
         f"The grid {grid.name}",
         ("task", "scenario and settings", *inits),
         tuple(rows),
-        (),
+        tuple(_notes(dict.fromkeys(plan.task for plan in planned), rows)),
         tuple(lines),
     )
 
@@ -332,9 +332,9 @@ def write(table: Table, report: Path = REPORT) -> list[Path]:
 
 def markdown(table: Table) -> str:
     """A table as Markdown, with what its numbers rest on and its notes."""
-    parts = [f"### {table.title}", _grid(table.columns, table.rows)]
+    parts = [f"### {table.title}", markdown_rows(table.columns, table.rows)]
     if table.details:
-        parts.append(_grid(DETAILS, table.details))
+        parts.append(markdown_rows(DETAILS, table.details))
     parts.append("\n".join(f"- {escaped(note)}" for note in (*READ_ME, *table.notes)))
     return "\n\n".join(parts)
 
@@ -346,7 +346,10 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def signed(value: float | None, digits: int = 3) -> str:
     """A difference, with its sign."""
-    return BLANK if value is None else f"{value:+.{digits}f}".replace("-", "\u2212")
+    # Plus 0, because what rounds to a negative zero would show as -0.000.
+    return (
+        BLANK if value is None else f"{round(value, digits) + 0:+.{digits}f}".replace("-", "\u2212")
+    )
 
 
 def _variances(task: str, entries: Sequence[Entry]) -> tuple[str, str, str]:
@@ -359,26 +362,38 @@ def _variances(task: str, entries: Sequence[Entry]) -> tuple[str, str, str]:
     )
 
 
-def _notes(table: int, rows: Iterable[Sequence[str | Entry]]) -> list[str]:
-    """What the paper contradicts itself in, what ours has other numbers of, what was edited."""
-    notes = list(printed.disagreements()[table])
-    if table == 2 and not any("variance" in note for note in notes):
-        notes.append(
-            "The printed variances are those of the printed accuracies, as far as digits tell."
-        )
+def _variance_note() -> str:
+    """Whether the paper's variances are those of its accuracies."""
+    wrong = [
+        f"{task}: the printed variance {printed.variances()[task]} is not that of the printed "
+        f"accuracies, {printed.scientific(recomputed)}, however these were rounded"
+        for task in printed.tasks()
+        for recomputed, agrees in [printed.variance_of_printed(task)]
+        if not agrees
+    ]
+    right = "The printed variances are those of the printed accuracies, as far as digits tell."
+    return "; ".join(wrong) or right
+
+
+def _notes(tasks: Iterable[str], rows: Iterable[Sequence[str | Entry]]) -> list[str]:
+    """Where the paper contradicts itself, ours has other numbers, or was edited or tested apart."""
+    notes = [note for task in tasks for note in printed.disagreements().get(task, ())]
     found = [entry.cell for row in rows for entry in row if isinstance(entry, Entry) and entry.cell]
     for task in dict.fromkeys(cell.task for cell in found):
+        runs = [run for cell in found if cell.task == task for run in cell.runs]
+        lists = {(run.plan.split, run.plan.split_seed, run.test_list) for run in runs}
+        if len(lists) > len({each[:2] for each in lists}):
+            notes.append(f"{task}: its runs were not all tested on the same list of images")
         classes = {cell.classes for cell in found if cell.task == task}
-        if classes != {printed.sizes()[task].classes}:
+        size = printed.sizes().get(task)
+        if size and classes != {size.classes}:
             mine = " or ".join(map(str, sorted(classes)))
-            notes.append(
-                f"{task}: Table 1 has {printed.sizes()[task].classes} classes, ours {mine}"
-            )
+            notes.append(f"{task}: Table 1 has {size.classes} classes, ours {mine}")
     for cell in found:
         for each in cell.runs:
             if edited := edits(each):
                 notes.append(f"{each.folder.path}: {', '.join(edited)} edited by hand")
-    return notes
+    return list(dict.fromkeys(notes))
 
 
 def _line(entry: Entry, task: str, init: str, scenario: str, what: str = "") -> dict[str, Any]:
@@ -391,17 +406,21 @@ def _line(entry: Entry, task: str, init: str, scenario: str, what: str = "") -> 
         "scenario": scenario or (cell.scenario if cell else None),
         "what": what,
         "printed": entry.printed,
-        "accuracy": round(cell.accuracy, 6) if cell else None,
-        "difference": None if entry.difference is None else round(entry.difference, 6),
+        "accuracy": _rounded(cell.accuracy if cell else None),
+        "difference": _rounded(entry.difference),
         "beyond_chance": entry.mark,
-        "low": low,
-        "high": high,
-        "std": cell.std if cell else None,
+        "low": _rounded(low),
+        "high": _rounded(high),
+        "std": _rounded(cell.std if cell else None),
         "spread": cell.spread if cell else None,
         "images": cell.images if cell else None,
         "classes": cell.classes if cell else None,
         "runs": ", ".join(each.name for each in cell.runs) if cell else None,
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _printed(plan: PlannedRun) -> float | None:
@@ -426,7 +445,8 @@ def _plus_minus(cell: Cell | None) -> str:
     return f" ± {cell.std:.3f}" if cell and cell.std is not None else ""
 
 
-def _grid(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def markdown_rows(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns and rows as a table in Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(escaped(str(cell)) for cell in line)} |" for line in lines)
 

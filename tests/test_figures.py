@@ -362,15 +362,22 @@ def test_pairs_are_shown_with_their_paintings(
             "other": (row.predicted, row.predicted),
         }
         assert (is_true, is_said) == kinds[str(row.kind)]
+    assert table["here"].all()
     whole = cv2.imread(str(REPORT / "fig11.png"))
     assert whole is not None
-    (images / pictures[0]).unlink()
-    for name in table["image"]:
-        (images / str(name)).unlink(missing_ok=True)
+    away = images.rename(place / "away")
     run_it(monkeypatch, "11")
     assert f"{len(table)} of its {len(table)} images are not on this machine" in (
         capsys.readouterr().out
     )
+    empty = cv2.imread(str(REPORT / "fig11.png"))
+    assert empty is not None
+    assert empty.std() < whole.std() / 2
+    away.rename(images)
+    run_it(monkeypatch, "11")  # the images have come: it is drawn again
+    again = cv2.imread(str(REPORT / "fig11.png"))
+    assert again is not None
+    assert np.array_equal(again, whole)
 
 
 # ---- files --------------------------------------------------------------------------------------

@@ -200,6 +200,8 @@ def test_what_other_programs_drew_is_shown(place: Path) -> None:
         Image.new("RGB", (20, 20)).save(of_features)
     (REPORT / "table1.csv").write_text("task,classes,remark\nwga_genre,6,a <b> remark\n")
     (REPORT / "significance-wga_genre.csv").write_text("one,other,p\nhybrid,flickr,0.001\n")
+    (REPORT / "grid-my.csv").write_text("task,init,empty,accuracy\nmet_nationality,scratch,,0.5\n")
+    (REPORT / "grid-broken.csv").write_text("")
     report.build(read_all())
     page = Page(REPORT / "index.html")
     for name in ("examples_wikiart_genre", "fig15", "classes_wga_genre", "compare/a-their"):
@@ -210,7 +212,17 @@ def test_what_other_programs_drew_is_shown(place: Path) -> None:
     assert len(page.sources) == len(set(page.sources))
     assert "a <b> remark" in page.text
     assert "Is it different?" in page.text
+    assert "McNemar" in page.text
+    assert "Grids of your own" in page.text
+    assert "empty" not in page.text  # a column without any value
     check_addresses(REPORT)
+    markdown = (REPORT / "report.md").read_text(encoding="utf-8")
+    for line in (
+        "| wga_genre | 6 | a \\<b\\> remark |",
+        "| met_nationality | scratch | 0.5 |",
+        "| hybrid | flickr | 0.001 |",
+    ):
+        assert line in markdown
 
 
 def test_curves_of_a_file_cut_short_and_of_nonsense(place: Path) -> None:
@@ -219,7 +231,13 @@ def test_curves_of_a_file_cut_short_and_of_nonsense(place: Path) -> None:
     whole = charts(curve)
     assert [chart.title for chart in whole] == ["validation accuracy", "loss"]
     assert [len(points.split()) for _, points in whole[0].lines] == [6]
-    curve.write_text(curve.read_text()[:-9])
+    text = curve.read_text()
+    more = [f"{n},{n},0.1,1,1,{n},1,0.25\n" for n in range(1001, 1500)]
+    curve.write_text(text + "".join(more))
+    ((_, points),) = charts(curve)[0].lines
+    assert len(points.split()) == 200
+    assert points.split()[-1].startswith("615.0,")  # the last one is among them
+    curve.write_text(text[:-9])
     assert [len(points.split()) for _, points in charts(curve)[0].lines] == [5]
     for text in ("", "nonsense\n1\n", "epoch,val_accuracy,val_loss,train_loss\nx,y,z,a\n"):
         curve.write_text(text)

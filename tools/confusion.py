@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tools.metrics import shares
-from tools.plots import WIDTH
+from tools.plots import WIDTH, shortened
 
 _NUMBERED = 30  # up to so many classes each cell carries its per cent
 _SIDE_BY_SIDE = 12  # classes; larger matrices stand one above the other
@@ -77,7 +77,7 @@ def _fill(axes: Axes, box: _Box) -> None:
     matrix, count = box.matrix, len(box.matrix.classes)
     part = shares(matrix.counts)
     axes.imshow(part, cmap="Blues", vmin=0, vmax=1, aspect="equal", interpolation="nearest")
-    names = [_short(name) for name in matrix.classes]
+    names = [shortened(name, _LONGEST) for name in matrix.classes]
     axes.set_xticks(range(count), names, rotation=90, fontsize=box.font)
     axes.set_yticks(range(count), names, fontsize=box.font)
     axes.tick_params(length=1.5, width=0.4, pad=1.5)
@@ -103,7 +103,3 @@ def _fill(axes: Axes, box: _Box) -> None:
                     fontsize=size,
                     color="white" if share > 0.55 else "black",
                 )
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"

@@ -84,6 +84,11 @@ def save_figure(figure: Figure, path: Path, dpi: int = DPI) -> None:
         figure.savefig(aside, format=path.suffix[1:], dpi=dpi)
 
 
+def shortened(name: str, longest: int) -> str:
+    """The name, or as much of it as has room in so many letters."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
 def _more_fonts(letters: set[str]) -> list[str]:
     """Fonts of the system with those of the letters that matplotlib's own font lacks."""
     from matplotlib.font_manager import fontManager, get_font

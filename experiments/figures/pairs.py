@@ -19,11 +19,12 @@ from experiments.grids import PlannedRun
 from experiments.predictions import images_root, read_confusion, read_predictions
 from experiments.run_records import Records, Run
 from tools.metrics import shares
-from tools.plots import WIDTH
+from tools.plots import WIDTH, shortened
 
 _TASK = "wikiart_style"
 _PAIRS = 3
 _EXAMPLES = {"right": 2, "confused": 4, "other": 2}  # pictures of each kind in a row
+_LETTERS = 28  # of a name above two pictures
 _SIDE = 300  # pixels of an example's longer side, at most
 
 
@@ -39,7 +40,9 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
             remarks.append(str(error))
     root = images_root(run) if run else None
     here = [root is not None and (root / str(image)).is_file() for image in table.get("image", [])]
-    if here and not all(here):
+    if here:
+        table["here"] = here  # so that the figure is drawn again when its images have come
+    if not all(here):
         remarks.append(f"{here.count(False)} of its {len(here)} images are not on this machine")
     return Plot(
         name=choice.name(number),
@@ -116,6 +119,7 @@ def _draw(table: pd.DataFrame, root: Path | None) -> Figure:
         figure.subfigures(len(pairs), 1, squeeze=False)[:, 0], pairs, strict=True
     ):
         one, two = rows["true"].iloc[0], rows["predicted"].iloc[0]
+        short, other = shortened(one, _LETTERS), shortened(two, _LETTERS)
         panel.suptitle(
             f"{one} taken for {two}: {rows['count'].iloc[0]} images, {rows['share'].iloc[0]:.0%}",
             fontsize=8,
@@ -126,7 +130,7 @@ def _draw(table: pd.DataFrame, root: Path | None) -> Figure:
             each.axis("off")
         place = 0
         for kind, room in _EXAMPLES.items():
-            words = {"right": one, "confused": f"{one} as {two}", "other": two}[kind]
+            words = {"right": short, "confused": f"{short} as {other}", "other": other}[kind]
             images = list(rows[rows["kind"] == kind]["image"])
             for each, image in zip(axes[place:], images, strict=False):
                 _show(each, root, image)
