@@ -198,6 +198,8 @@ settings = {{epochs = 4, batch = 8}}
         frozen = {each["name"] for each in found["layers"] if not each["changed"]}
         assert frozen == set(SCENARIOS[run.scenario])
         assert not any((project.path / run.folder.snapshots).glob("*.solverstate"))
+        assert (project.path / run.folder.final).is_file()
+        assert (project.path / run.folder.best).is_file()
         assert found["sittings"][-1]["engine"]["threads"] == 1
     ended = project.python(*grid("my.toml"))
     assert ended.returncode == 0
@@ -226,6 +228,22 @@ settings = {{epochs = 4, batch = 8}}
     assert len(reasons) == 2
     assert any("no_material can't be made yet" in reason for reason in reasons), reasons
     assert any("tiny/never is no finished run" in reason for reason in reasons), reasons
+
+
+def test_all_snapshots_are_kept_where_that_is_asked_for(project: SmallProject) -> None:
+    (project.path / "kept.toml").write_text(f"""
+[[runs]]
+tasks = ["{TASK}"]
+inits = ["run:{TASK}/first"]
+seeds = [7]
+settings = {{epochs = 4, batch = 8}}
+""")
+    run = planned("first", "all", Settings(epochs=4, batch=8, seed=7))
+    prepare(project, run, plan(max_iter=60, snapshot=20))
+    done = project.make("grid", "GRID=kept.toml", "GPU=none", "KEEP=all")
+    assert done.returncode == 0, done.stderr
+    kept = sorted(path.name for path in (project.path / run.folder.snapshots).glob("*.solverstate"))
+    assert kept == [f"caffenet_iter_{n}.solverstate" for n in (20, 40)]  # 60 is final.caffemodel
 
 
 def test_a_run_at_work_elsewhere_is_waited_for(

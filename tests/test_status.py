@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from experiments import cost
+from experiments.grid import Progress
 from experiments.grids import GRIDS, PlannedRun, load_grid, merge
 from experiments.machine import find_places, usable_cores
+from experiments.pool import Outcome
 from experiments.run_records import read_all
 from experiments.standing import DONE, FAILED, INTERRUPTED, MISSING, RUNNING, make_log, stand
 from prototxt.settings import Settings
@@ -148,6 +150,26 @@ def test_what_is_left_is_counted_in_images_and_hours() -> None:
     assert cost.hours_left([(36_000, 10.0), (36_000, 10.0)], 1) == pytest.approx(2)
     assert cost.hours_left([(36_000, 10.0), (36_000, 10.0)], 2) == pytest.approx(1)
     assert cost.hours_left([(36_000, 10.0), (36_000, None)], 2) is None
+
+
+def test_the_bar_of_a_grid_has_an_eta_from_measured_speeds() -> None:
+    first, second, third = paper()[:3]
+    made = make_run(RUNS, first, seconds=1000)
+    found = json.loads((made / "run.json").read_text())
+    speed = found["iteration"] * found["batch"] / 1000
+    outcomes: list[Outcome] = []
+    progress = Progress([second, third], outcomes)
+    try:
+        progress.look(1)
+        hours = 2 * (cost.work(second) or 0) / speed / 3600
+        assert f"ETA {cost.in_words(hours)}" in str(progress.bar.postfix)
+        outcomes.append(Outcome(second, FAILED, "why"))
+        progress.say("a line")
+        progress.look(1)
+        assert "0 running, 1 failed" in str(progress.bar.postfix)
+        assert f"ETA {cost.in_words(hours / 2)}" in str(progress.bar.postfix)
+    finally:
+        progress.close()
 
 
 def test_lists_that_are_made_count_instead_of_table_1() -> None:
