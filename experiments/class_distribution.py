@@ -30,6 +30,7 @@ _WIDTH = 5.5  # of a column, in inches
 
 
 def main() -> None:
+    """Draw the figure asked for, and say where it lies."""
     parser = Parser(description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--figure", choices=FIGURES, help="a figure of the paper")

@@ -15,16 +15,16 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from base.cli import Parser, positive, run
+from base.cli import Parser, run
 from base.errors import UserError
 from datasets.decode import BrokenImageError, Picture, decode, read_bytes
 from datasets.folders import PARTS, SPLITS, DataFolder, data_folder
 from datasets.imagelist import read_classes, read_list
 from datasets.lists import images_root
 from datasets.tasks import get_task
+from experiments.table1 import REPORT
 from tools.plots import look, save_figure
 
-OUT = Path("experiments/report")
 _LONGEST = 400  # pixels of an example's longer side
 
 
@@ -32,12 +32,12 @@ def main() -> None:
     """Draw the sheet of each task asked for, and say where it lies."""
     parser = Parser(description=__doc__)
     parser.add_argument("--task", nargs="+", required=True, help="one or more tasks")
-    parser.add_argument("--each", type=positive, default=4, help="examples of a class (default 4)")
+    parser.add_argument("--each", type=int, default=4, help="examples of a class (default 4)")
     parser.add_argument("--seed", type=int, default=1, help="which examples (default 1)")
     parser.add_argument("--data-seed", type=int, default=1, help="the seed of the lists")
     parser.add_argument("--split", choices=SPLITS, default="by_image")
     parser.add_argument("--data-folder", type=Path, help="lists elsewhere (with one task)")
-    parser.add_argument("--out", type=Path, default=OUT, help=f"default {OUT}/")
+    parser.add_argument("--out", type=Path, default=REPORT, help=f"default {REPORT}/")
     args = parser.parse_args()
     if not 1 <= args.each <= 20:
         raise UserError(f"--each is {args.each}, must be 1 to 20")

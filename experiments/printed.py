@@ -18,7 +18,7 @@ INITS = ("hybrid", "memnet", "sentiment", "caffenet", "flickr")  # in the order 
 TEST_SHARE = 0.2  # of the images of Table 1 (section 3)
 HALF_DIGIT = 0.0005  # accuracies in Tables 2 and 3 are rounded to three digits
 
-# Said in the text, in no table (section 5.3): 20 epochs from 1e-3, divided by 10 every 5.
+# Said in the text, in no table (section 5.3): 20 epochs from 1e-3, divided by 10 "after 5 epochs".
 SHORT_SCHEDULE_TASK = "wikiart_style"
 SHORT_SCHEDULE_ACCURACY = 0.5302
 

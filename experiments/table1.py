@@ -23,6 +23,7 @@ WIKIART_THEN = 133_220  # artworks on WikiArt when the paper's authors collected
 
 
 def main() -> None:
+    """Count, write the table and print it."""
     parser = Parser(description=__doc__)
     parser.add_argument("--raw", type=Path, default=RAW, help=f"raw material (default {RAW}/)")
     parser.add_argument("--tasks", type=Path, default=TASKS, help="another file of tasks")
