@@ -240,12 +240,19 @@ def test_confusion_matrix_is_of_the_best_run_and_row_normalised(
 )
 def test_two_matrices_in_one_figure(number: str, tasks: list[str], place: Path) -> None:
     for task in tasks:
-        make_run(RUNS, PlannedRun(task, "hybrid", "all", PAPER))
+        names = [f"a name as long as some {n}" for n in range(4)]
+        plan = PlannedRun(task, "hybrid", "all", PAPER)
+        make_run(RUNS, plan, classes=names, right=14_000, images=20_000)
     assert list(dict.fromkeys(plot(number, Choice(), read_all()).table["task"])) == tasks
-    first, second = drawn(number).axes
+    figure = drawn(number)
+    page = figure.get_window_extent()
+    first, second = figure.axes
     assert first.get_title().startswith(tasks[0])
     assert second.get_title().startswith(tasks[1])
     assert first.get_position().x0 < second.get_position().x0  # small ones side by side
+    titles = [axes.title.get_window_extent() for axes in (first, second)]
+    assert titles[0].x1 < second.yaxis.label.get_window_extent().x0
+    assert titles[1].x1 < page.x1
 
 
 def made(count: int, name: str = "Rembrandt Harmensz. van Rijn the {}th") -> Matrix:

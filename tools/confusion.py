@@ -60,7 +60,7 @@ class _Box:
         self.matrix = matrix
         count = len(matrix.classes)
         longest = max(len(name) for name in matrix.classes)
-        self.right, self.top = 0.5, 0.35
+        self.right, self.top = 0.5, 0.35 + 0.15 * matrix.title.count("\n")
         for self.font in (8.0, 7.5, 7.0, 6.5, 6.0):
             names = min(longest, _LONGEST) * self.font * 0.6 / 72 + 0.1
             self.left = names + 0.25

@@ -37,7 +37,7 @@ class _Found:
     def drawn(self) -> Matrix:
         """As it is drawn."""
         run = self.run
-        title = f"{run.task}: {run.accuracy:.1%} of {run.images} test images"
+        title = f"{run.task}\n{run.accuracy:.1%} of {run.images:,} test images"
         return Matrix(self.counts, self.classes, title)
 
 
