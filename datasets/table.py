@@ -57,20 +57,24 @@ class Catalogue:
     notes: list[Note] = field(default_factory=list)
 
 
-def build(rows: pd.DataFrame, *, where: Iterable[str]) -> pd.DataFrame:
+def build(rows: pd.DataFrame, *, where: Iterable[str]) -> tuple[pd.DataFrame, list[Note]]:
     """The common table from the columns a source has; the others are missing throughout.
 
     Text is brought into one Unicode form and odd spaces become single ones; what is empty then is
-    missing. Image paths stay as they are, because they must match the names of files.
+    missing. The notes count and name the rows whose label was changed so. Image paths stay as they
+    are, because they must match the names of files.
     """
     table = pd.DataFrame(index=pd.Index(list(where), name="where", dtype="object"))
+    notes: list[Note] = []
     for column in (*COLUMNS, *(c for c in rows.columns if c not in COLUMNS)):
         if column not in rows:
             table[column] = pd.array([pd.NA] * len(table), dtype="string")
         else:
             values = rows[column].astype("object")
             table[column] = (_path if column == "image" else _text)(values).array
-    return table
+            if column in LABELS or column not in COLUMNS:
+                notes += _changed(str(column), values, table[column])
+    return table, notes
 
 
 def require_columns(found: Iterable[str], needed: Iterable[str], file: Path, hint: str) -> None:
@@ -105,6 +109,16 @@ def _text(values: pd.Series) -> pd.Series:
     # Most labels repeat many times: each different text is worked on once.
     tidied = {text: tidy(str(text)) for text in known.unique()}
     return values.map(tidied).astype("string")
+
+
+def _changed(column: str, before: pd.Series, after: pd.Series) -> list[Note]:
+    named = [
+        f"{old!r} ({where})"
+        for where, old, new in zip(after.index, before, after, strict=True)
+        if isinstance(old, str) and isinstance(new, str) and old != new
+    ]
+    text = f"{count(len(named), 'row')} with odd spaces or letters in {column}, set right"
+    return [Note(text, named, label=column)] if named else []
 
 
 def _path(values: pd.Series) -> pd.Series:

@@ -17,7 +17,8 @@ NO_NAME = None
 
 def catalogue(rows: list[dict[str, str | None]]) -> Catalogue:
     where = [f"catalog.csv row {number}" for number in range(2, len(rows) + 2)]
-    return Catalogue(build(pd.DataFrame(rows), where=where), images=Path("images"), edition="")
+    table, notes = build(pd.DataFrame(rows), where=where)
+    return Catalogue(table, images=Path("images"), edition="", notes=notes)
 
 
 def task(minimum: int = 2, **more: tuple[str, ...]) -> Task:
@@ -71,12 +72,18 @@ def test_odd_spaces_and_case_make_no_class_of_their_own() -> None:
     rows += rows_of({" Jan  van\u00a0Eyck ": 1, "JAN VAN EYCK": 1, "Jan van Eyck\u2028": 1})
     chosen = select(catalogue(rows), task())
     assert chosen.counts == {"B": 2, "Jan van Eyck": 6}
-    assert texts(chosen) == "1 row with 'JAN VAN EYCK' read as 'Jan van Eyck': catalog.csv row 8"
+    assert texts(chosen).splitlines() == [
+        "2 rows with odd spaces or letters in artist, set right: "
+        r"' Jan  van\xa0Eyck ' (catalog.csv row 7); 'Jan van Eyck\u2028' (catalog.csv row 9)",
+        "1 row with 'JAN VAN EYCK' read as 'Jan van Eyck': catalog.csv row 8",
+    ]
 
 
 def test_composed_and_decomposed_letters_are_one_label() -> None:
     rows = rows_of({"Du\u0308rer": 2, "D\u00fcrer": 1, "B": 2})
-    assert select(catalogue(rows), task()).counts == {"B": 2, "D\u00fcrer": 3}
+    chosen = select(catalogue(rows), task())
+    assert chosen.counts == {"B": 2, "D\u00fcrer": 3}
+    assert "2 rows with odd spaces or letters in artist" in texts(chosen)
 
 
 def test_repeated_rows_count_once_and_are_named() -> None:

@@ -49,11 +49,12 @@ def _from_folders(folder: Path) -> Catalogue:
         notes.append(Note(f"{count(len(loose), 'image')} in no class's folder left out", loose))
     images = [name for name in images if "/" in name]
     rows = pd.DataFrame({"image": images, "class": [name.split("/")[0] for name in images]})
+    table, odd_labels = build(rows, where=images)
     return Catalogue(
-        build(rows, where=images),
+        table,
         images=root,
         edition=f"folders, {count(len(images), 'image')}",
-        notes=notes,
+        notes=notes + odd_labels,
     )
 
 
@@ -75,10 +76,13 @@ def _from_table(file: Path, folder: Path) -> Catalogue:
             f"{file}: {count(len(named), 'path')} not below {folder}/images: {some(named)}; "
             "paths must be relative to that folder"
         )
-    table = build(rows, where=rows.index)
+    table, odd_labels = build(rows, where=rows.index)
     root = folder / "images"
     if root.is_dir():
         table["image"] = found_as(table["image"], root)
     return Catalogue(
-        table, images=root, edition=f"{file.name}, {count(len(table), 'row')}", notes=notes
+        table,
+        images=root,
+        edition=f"{file.name}, {count(len(table), 'row')}",
+        notes=notes + odd_labels,
     )

@@ -53,8 +53,10 @@ def read(folder: Path) -> Catalogue:
     rows["artist"] = rows["artist"].mask(rows["artist"].isin(_UNKNOWN_ARTISTS))
     rows["form"] = "painting"  # the museum classes all of them as Paintings
     where = [f"objects.json object {record['objectID']}" for record in records]
+    table, notes = build(rows, where=where)
     return Catalogue(
-        build(rows, where=where),
+        table,
         images=folder / "images",
         edition=f"objects.json, {len(rows):,} paintings",
+        notes=notes,
     )

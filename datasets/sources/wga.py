@@ -51,12 +51,15 @@ def read(folder: Path) -> Catalogue:
     # Details are catalogued by themselves, as '<title> (detail)' beside the whole work.
     whole = rows["TITLE"].str.replace(r"\s*\(detail\)", "", regex=True)
     table["work"] = rows["AUTHOR"] + " | " + whole + " | " + rows["LOCATION"] + " | " + rows["DATE"]
-    odd = [f"{url} ({where})" for where, url in rows["URL"][pages[1].isna()].items()]
-    if odd:
-        notes.append(Note(f"{count(len(odd), 'row')} left out, their URL is no page's", odd))
+    no_page = [f"{url} ({where})" for where, url in rows["URL"][pages[1].isna()].items()]
+    if no_page:
+        notes.append(
+            Note(f"{count(len(no_page), 'row')} left out, their URL is no page's", no_page)
+        )
+    built, odd_labels = build(table, where=table.index)
     return Catalogue(
-        build(table, where=table.index),
+        built,
         images=folder / "images",
         edition=f"{file.name}, {len(table):,} works",
-        notes=notes,
+        notes=notes + odd_labels,
     )

@@ -79,11 +79,12 @@ def read(folder: Path) -> Catalogue:
         for kind, cases in several.items()
         if cases
     ]
+    table, odd_labels = build(pd.DataFrame(rows, dtype=object), where=where)
     return Catalogue(
-        build(pd.DataFrame(rows, dtype=object), where=where),
+        table,
         images=folder / "images",
         edition=f"API records, {len(rows):,} works",
-        notes=notes,
+        notes=notes + odd_labels,
     )
 
 

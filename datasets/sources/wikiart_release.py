@@ -54,10 +54,12 @@ def read(folder: Path) -> Catalogue:
     table["title"] = name.str.partition("_")[2].str.removesuffix(".jpg").str.replace("-", " ")
     table["work"] = name  # the same picture may lie in the folders of several styles
     columns = [c for c in ("image", "work", *_KINDS, "title") if c in table]
+    built, notes = build(table[columns], where=where)
     return Catalogue(
-        build(table[columns], where=where),
+        built,
         images=folder / "images",
         edition=f"ArtGAN release, {table['image'].nunique():,} images",
+        notes=notes,
     )
 
 
