@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import email.utils
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import NamedTuple
 
 import httpx
 
+from base.alone import alone
 from base.cli import bar
 from base.errors import UserError
 from base.files import readable, whole_file
@@ -74,9 +76,22 @@ def download(
 ) -> Outcome:
     """Get what is missing of `wanted` below `root`. With `check`, broken files count as missing.
 
-    Failures are gathered, not raised. Raises UserError when the disk is full.
+    Failures are gathered, not raised. Raises UserError when the disk is full, `root` cannot be
+    written to, or another process downloads to it.
     """
     manners = manners or Manners()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the folder {root} cannot be made: {error.strerror}") from None
+    if not os.access(root, os.W_OK):
+        raise UserError(f"the folder {root} cannot be written to; change its owner or its mode")
+    with alone(root, f"a download to {root}", wait=False):
+        _remove_halves(root)
+        return _download(wanted, root, manners, check)
+
+
+def _download(wanted: Sequence[Wanted], root: Path, manners: Manners, check: bool) -> Outcome:
     missing = [one for one in wanted if not _is_there(root, one.path, check)]
     crawl = _Crawl(missing, root, manners)
     with (
@@ -126,10 +141,20 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
         rows.writerows(failures)
 
 
+def _remove_halves(root: Path) -> None:
+    """Remove what a killed download was writing at that moment (see base.files.whole_file)."""
+    for half in root.rglob(".*.part"):
+        if not half.name.endswith(f".{os.getpid()}.part"):
+            half.unlink()
+
+
 def _is_there(root: Path, path: str, check: bool) -> bool:
     file = root / path
     if not check:
-        return file.is_file()
+        try:
+            return file.is_file()
+        except OSError:  # too long a name
+            return False
     try:
         decode(read_bytes(file))
     except BrokenImageError:
@@ -157,7 +182,7 @@ class _Crawl:
         self.failures: list[Failure] = []
         self.done = 0
         self.stopped = ""
-        self.error: UserError | None = None
+        self.error: Exception | None = None
         self.stop = threading.Event()
         self._root = root
         self._manners = manners
@@ -175,7 +200,7 @@ class _Crawl:
                 return
             try:
                 why = self._get(client, one)
-            except UserError as error:  # the disk is full
+            except Exception as error:  # the disk is full, or a flaw of ours: `download` raises it
                 self.error = error
                 self.stop.set()
                 return
@@ -265,7 +290,7 @@ class _Crawl:
             raise _HopelessError(
                 "its address, or where it leads, is neither http nor https"
             ) from None
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, UnicodeError) as error:  # UnicodeError: no name of a host
             raise _HopelessError(f"not a valid address: {error}") from None
         except httpx.TimeoutException:
             text = f"no answer in {self._manners.patience:g} seconds"
@@ -308,12 +333,14 @@ class _Crawl:
                 aside.write_bytes(data)
         except OSError as error:  # a name too long, a file where a folder should be
             raise _HopelessError(f"cannot be written: {error.strerror}") from None
+        except ValueError as error:  # a zero byte
+            raise _HopelessError(f"cannot be written: {error}") from None
 
 
 def _retry_after(answer: httpx.Response) -> float:
     """Seconds to wait that the server asks for: a number or a date (RFC 9110, 10.2.3); else 0."""
     text = answer.headers.get("Retry-After", "").strip()
-    if text.isdigit():
+    if text.isdecimal():
         return float(text)
     try:
         then = email.utils.parsedate_to_datetime(text)

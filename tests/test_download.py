@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from base.alone import alone
 from base.errors import UserError
 from datasets.decode import decode, read_bytes
 from datasets.download import Manners, Outcome, Wanted, download, write_failures
@@ -215,6 +216,12 @@ BAD: dict[str, tuple[Callable[[BaseHTTPRequestHandler, int], None], str, int]] =
     "to a file": (_redirect("file:///etc/passwd"), "neither http nor https", 1),
     "in a circle": (_redirect("/in%20a%20circle"), "in a circle", 6),
     "to nonsense": (_redirect("http://127.0.0.1:port/"), "nonsense", 3),
+    "to no host": (_redirect("http://no..host/"), "not a valid address", 1),
+    "wrongly compressed": (
+        lambda handler, _: send(handler, 200, b"no gzip", Content_Encoding="gzip"),
+        "DecodingError",
+        1,
+    ),
 }
 
 
@@ -261,6 +268,28 @@ def test_retry_after_holds_everybody_back(server: Server, tmp_path: Path, form: 
     assert server.times[1] - server.times[0] >= 0.9
 
 
+@pytest.mark.parametrize("value", ["soon", "-5", "\u00b2", "Wed, 21 Oct 99999 07:28:00 GMT"])
+def test_a_senseless_retry_after_is_not_waited_for(
+    server: Server, tmp_path: Path, value: str
+) -> None:
+    def busy(handler: BaseHTTPRequestHandler, number: int) -> None:
+        send(handler, 429, Retry_After=value) if number == 0 else server.send_picture(handler)
+
+    server.answers = {"/0.jpg": busy}
+    assert get(server, tmp_path / "images", "0.jpg").got == 1
+
+
+def test_a_flaw_in_a_thread_is_raised_and_loses_no_image_silently(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flaw(data: bytes) -> None:
+        raise RuntimeError("a flaw")
+
+    monkeypatch.setattr("datasets.download.decode", flaw)
+    with pytest.raises(RuntimeError, match="a flaw"):
+        get(server, tmp_path / "images", "0.jpg", "1.jpg")
+
+
 def test_a_server_that_asks_for_hours_ends_the_download(server: Server, tmp_path: Path) -> None:
     server.answers["/1.jpg"] = lambda handler, number: send(handler, 503, Retry_After="7200")
     names = [f"{row}.jpg" for row in range(6)]
@@ -287,6 +316,8 @@ def test_a_server_that_is_gone_is_left_alone(tmp_path: Path) -> None:
         ("a.jpg", None, "no address"),
         ("a.jpg", "file:///etc/passwd", "neither http nor https"),
         ("a.jpg", "http://", "neither http nor https"),
+        ("a.jpg", "http://no..host/a.jpg", "not a valid address"),
+        ("a\0.jpg", "{server}/a.jpg", "cannot be written"),
         ("../a.jpg", "{server}/a.jpg", "out of the image folder"),
         ("/tmp/a.jpg", "{server}/a.jpg", "out of the image folder"),
         ("x" * 300 + ".jpg", "{server}/a.jpg", "cannot be written"),
@@ -321,6 +352,31 @@ def test_a_full_disk_ends_the_download(server: Server, tmp_path: Path) -> None:
         get(server, tmp_path / "images", *names)
     assert sum(server.asked.values()) < 10
     assert not list((tmp_path / "images").glob("*.jpg"))
+
+
+def test_a_folder_that_cannot_be_is_said_before_the_first_request(
+    server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "images").touch()
+    with pytest.raises(UserError, match="images cannot be made: File exists"):
+        get(server, tmp_path / "images", "a.jpg")
+    assert not server.asked
+
+
+def test_a_second_download_does_not_ask_for_the_same_again(server: Server, tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    root.mkdir()
+    with alone(root, "another"), pytest.raises(UserError, match="at work already"):
+        get(server, root, "a.jpg")
+    assert not server.asked
+
+
+def test_a_half_file_of_a_killed_download_is_removed(server: Server, tmp_path: Path) -> None:
+    half = tmp_path / "images" / "a" / ".b.jpg.0.part"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(server.picture[:100])
+    get(server, tmp_path / "images", "a/c.jpg")
+    assert files(tmp_path / "images") == {"a/c.jpg"}
 
 
 def test_failures_are_written_as_a_table_and_removed_when_none_is_left(tmp_path: Path) -> None:
