@@ -18,7 +18,7 @@ from datasets.folders import PARTS, DataFolder
 from datasets.imagelist import Entry, read_classes, read_list
 from datasets.lmdb_writer import LmdbWriter, datum_bytes, space_needed
 from datasets.mean import MeanSum, mean_bytes
-from datasets.parallel import decode_all
+from datasets.parallel import decode_all, keep_memory
 from prototxt.caffenet import IMAGE_SIZE
 
 _SHOWN = 20  # broken images named in an error
@@ -63,6 +63,7 @@ def build_lmdbs(
     total = sum(map(len, lists.values()))
     require_space(folder.path, space_needed(total), f"the LMDBs of {total:,} images")
 
+    keep_memory()  # records come and go too, 197 kB each
     left_out: dict[str, dict[str, str]] = {part: {} for part in PARTS}
     written = dict.fromkeys(PARTS, 0)
     warnings: dict[str, str] = {}
