@@ -2,8 +2,8 @@
 
 Decoder and resizer are OpenCV's, as in Caffe's ReadImageToCVMat (src/caffe/util/io.cpp):
 `imread` in colour, then `resize`, bilinear and without antialiasing. So
-- a JPEG is turned upright as its EXIF says; EXIF in any other format is ignored, as the OpenCV of
-  Caffe's days ignored it (newer ones read it in PNG and WebP);
+- a JPEG is turned upright as its EXIF says, a TIFF as its own tag says; EXIF in any other format is
+  ignored, as the OpenCV of Caffe's days ignored it (newer ones read it in PNG and WebP);
 - colour profiles are ignored; CMYK is converted as libjpeg and OpenCV do;
 - alpha is dropped, without blending; palettes are expanded; 16 bits become the upper 8;
 - grey becomes three equal channels.
@@ -41,7 +41,7 @@ def read_bytes(path: str | Path) -> bytes:
     """The bytes of an image file. Raises BrokenImageError if it is missing, unreadable or empty."""
     try:
         data = Path(path).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # ValueError: a zero byte in the path
         raise BrokenImageError("no such file") from None
     except OSError as error:
         raise BrokenImageError(f"cannot be read: {error.strerror}") from None

@@ -83,7 +83,8 @@ def keep_memory() -> None:
     """Let this process use freed blocks of up to 32 MB again, instead of giving them back at once.
 
     A picture of a megapixel takes 3 MB, which glibc gets from the kernel and gives back for each
-    image; the kernel's clearing of those pages takes as long as the decoding.
+    image; the kernel's clearing of those pages takes as long as the decoding. Larger blocks (of
+    pictures of 11 megapixels and more) are given back as before, so little is kept.
     """
     with contextlib.suppress(AttributeError):  # a libc without mallopt
         mallopt = ctypes.CDLL(None).mallopt
@@ -158,16 +159,17 @@ def _work(tasks: Connection, results: Connection, big: Lock) -> None:
 
 
 def _decode(path: str, big: Lock) -> Decoded:
+    broken = ""
     try:
         data = read_bytes(path)
         with big if pixels_of(data) > _BIG else contextlib.nullcontext():
             picture = squash(decode(data))
     except BrokenImageError as error:
-        _complaints()
-        return Decoded(b"", str(error), "")
+        broken = str(error)
     except MemoryError:
-        return Decoded(b"", "not enough memory to decode it", "")
-    return Decoded(planes(picture), "", _complaints())
+        broken = "not enough memory to decode it"
+    complaints = _complaints()  # also those of a broken image: they are not the next one's
+    return Decoded(b"", broken, "") if broken else Decoded(planes(picture), "", complaints)
 
 
 def _complaints() -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,6 +21,7 @@ from datasets.decode import (
     read_bytes,
     read_picture,
 )
+from datasets.parallel import decode_all
 from tests.pictures import scene, write_jpeg, write_kinds
 
 
@@ -96,7 +99,12 @@ def test_what_is_no_image_is_broken(data: bytes) -> None:
 
 def test_missing_empty_and_unreadable_files_say_so(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
-    for name, words in {"no.jpg": "no such file", "empty.jpg": "empty", ".": "directory"}.items():
+    for name, words in {
+        "no.jpg": "no such file",
+        "\0": "no such",
+        "empty.jpg": "empty",
+        ".": "directory",
+    }.items():
         with pytest.raises(BrokenImageError, match=words):
             read_bytes(tmp_path / name)
 
@@ -125,3 +133,58 @@ def test_sizes_are_read_from_the_header(tmp_path: Path) -> None:
         with Image.open(tmp_path / name) as image:
             assert pixels_of((tmp_path / name).read_bytes()) == image.width * image.height, name
     assert pixels_of(_png_header(MAX_PIXELS // 1000, 1000)) == MAX_PIXELS
+
+
+def _held_by_decoders() -> int:
+    """Bytes that this process's decoders hold now; what they share counts once (PSS)."""
+    held = 0
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            try:
+                if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                    held += int(rollup.partition("Pss:")[2].split()[0]) * 1024
+            except (OSError, IndexError):
+                continue  # it has just ended
+    return held
+
+
+def _most_held(paths: list[str], workers: int) -> int:
+    """The most that the decoders held at once while they went through the files."""
+    most = 0
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not done.wait(0.02):
+            most = max(most, _held_by_decoders())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        assert [image.broken for image in decode_all(paths, workers)] == [""] * len(paths)
+    finally:
+        done.set()
+        watcher.join()
+    return most
+
+
+def _grey(folder: Path, height: int, width: int) -> str:
+    path = folder / f"{height} x {width}.jpg"
+    cv2.imwrite(str(path), np.full((height, width, 3), 127, np.uint8))
+    return str(path)
+
+
+def test_of_very_large_images_one_is_decoded_at_a_time(tmp_path: Path) -> None:
+    small, large = _grey(tmp_path, 30, 40), _grey(tmp_path, 4800, 5000)
+    held = _most_held([large] * 12, 3) - _most_held([small] * 12, 3)
+    # OpenCV holds a picture twice while it decodes it; three at once hold up to six.
+    assert 1 < held / (3 * 4800 * 5000) < 3
+
+
+def test_freed_memory_that_is_kept_does_not_pile_up(tmp_path: Path) -> None:
+    """Images of 24 sizes up to the 32 MB of a block that is kept."""
+    paths = [_grey(tmp_path, 125 * row, 4000 - 20 * row) for row in range(1, 25)]
+    largest = 3 * 125 * 24 * (4000 - 20 * 24)
+    held = _most_held(paths, 1) - _most_held(paths[:1] * 4, 1)
+    assert largest < held < 4 * largest
