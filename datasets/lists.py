@@ -32,8 +32,9 @@ def make_lists(
     """
     table = selection.table
     labels = dict(zip(table["image"], table["label"], strict=True))
+    found = set(labels.values())
     for name in selection.classes:
-        if name not in labels.values():
+        if name not in found:
             raise UserError(f"class '{name}' of task {task.name} has no image below {images}")
     if split == "by_work":
         works = dict(zip(table["image"], table["work"].fillna(table["image"]), strict=True))

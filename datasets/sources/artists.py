@@ -39,7 +39,8 @@ def join_nationality(catalogue: Catalogue, folder: Path) -> Catalogue:
     artists' records in `folder` the nationality stays unknown, and a note says so.
     """
     table = catalogue.table
-    sizes = table["artist"].value_counts()
+    once = table.drop_duplicates("image")
+    sizes = once["artist"].value_counts()
     file, known = _read(folder)
     if file is None:
         text = f"no artists' records with nationalities in {folder}/ (artists.csv or artists.json)"
@@ -58,7 +59,7 @@ def join_nationality(catalogue: Catalogue, folder: Path) -> Catalogue:
     images = int(sum(sizes[artist] for artist in joined))
     text = (
         f"of {count(len(sizes), 'artist')} {found:,} are in {file.name}, {len(joined):,} with a "
-        f"nationality ({images:,} of {count(len(table), 'image')})"
+        f"nationality ({images:,} of {count(len(once), 'image')})"
     )
     nationality = table["artist"].map(joined).astype("string")
     return replace(

@@ -21,7 +21,7 @@ GET_IMAGES = GET_CATALOGUE
 
 files = own.files
 
-_ARTIST_COLUMNS = ("artist", "artist_name", "author", "creator", "maker", "class", "label")
+_ARTIST_COLUMNS = ("artist_name", "author", "creator", "maker", "class", "label")
 
 
 def read(folder: Path) -> Catalogue:
@@ -30,7 +30,7 @@ def read(folder: Path) -> Catalogue:
     table = catalogue.table
     if table["artist"].isna().all():
         lower = {str(name).lower(): str(name) for name in table.columns}
-        given = [lower[name] for name in _ARTIST_COLUMNS if name in lower and name != "artist"]
+        given = [lower[name] for name in _ARTIST_COLUMNS if name in lower]
         if not given:
             raise UserError(
                 f"{files(folder)[0]}: no column artist; it has "
