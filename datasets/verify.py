@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import lmdb
 from google.protobuf.message import DecodeError
@@ -78,7 +79,7 @@ def _check_part(
                 f"{len(expected):,}"
             )
         for key, value in bar(
-            what=f"{path.name}",
+            what=path.name,
             unit="image",
             total=transaction.stat()["entries"],
             items=transaction.cursor(),
@@ -86,27 +87,27 @@ def _check_part(
             entry = next(wanted, None)
             if entry is None:
                 break
-            problem = _check_record(bytes(key), value, entry)
+            try:
+                datum = Datum.FromString(value)
+            except DecodeError:
+                yield f"{path} record {found}: is no Datum"
+                return
+            problem = _check_record(bytes(key), datum, entry)
             if problem:
                 yield f"{path} record {found}: {problem}"
                 return
-            data = Datum.FromString(value).data
             if mean is not None:
-                mean.add(data)
+                mean.add(datum.data)
             if root is not None and step and found % step == 0:
-                problem = _check_picture(f"{root}/{entry.path}", data)
+                problem = _check_picture(f"{root}/{entry.path}", datum.data)
                 if problem:
                     yield f"{path} record {found}: {problem}"
             found += 1
 
 
-def _check_record(key: bytes, value: memoryview, entry: Entry) -> str:
+def _check_record(key: bytes, datum: Any, entry: Entry) -> str:
     if key != entry.key:
         return f"key is {key!r}, the list gives {entry.key!r}"
-    try:
-        datum = Datum.FromString(value)
-    except DecodeError:
-        return "is no Datum"
     shape = (datum.channels, datum.height, datum.width)
     if shape != (3, IMAGE_SIZE, IMAGE_SIZE) or len(datum.data) != _BYTES or datum.encoded:
         return (

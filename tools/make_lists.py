@@ -15,6 +15,7 @@ from datasets.tasks import TASKS, get_task
 
 
 def main() -> None:
+    """Make the lists, and say what was left out and what there is."""
     parser = Parser(description=__doc__)
     parser.add_argument("--task", required=True, help=f"a task of {TASKS.name}")
     parser.add_argument("--seed", type=int, default=1, help="the split follows from it (default 1)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from base.cli import Parser, run
+from base.cli import Parser, positive, run
 from base.errors import UserError
 from datasets.folders import DataFolder
 from datasets.lists import images_root
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="datasets/TASK")
     parser.add_argument(
         "--decode",
-        type=int,
+        type=positive,
         default=0,
         metavar="N",
         help="also decode N images of each part again and compare them",
