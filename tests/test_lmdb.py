@@ -312,6 +312,35 @@ def test_killed_at_any_moment_it_leaves_nothing_half(
     assert not list(folder.path.glob(".*_lmdb.*"))
 
 
+@pytest.mark.parametrize("stop_before", ["train_lmdb", "test_lmdb", "mean.binaryproto"])
+def test_killed_while_the_old_set_is_replaced_no_mixture_is_taken_for_whole(
+    folder: DataFolder, images: Path, stop_before: str
+) -> None:
+    build_lmdbs(folder, images, workers=1)
+    for row in range(12):
+        write_jpeg(images / f"artist {row}/{row}.jpg", 100 + row)
+    killer = f"""
+import os, sys
+from pathlib import Path
+def dying(real):
+    def move(self, target):
+        if Path(target).name == {stop_before!r}:
+            os.kill(os.getpid(), 9)
+        return real(self, target)
+    return move
+Path.rename, Path.replace = dying(Path.rename), dying(Path.replace)
+from tools.make_lmdb import main
+main()
+"""
+    command = [sys.executable, "-c", killer, "--data", str(folder.path), "--force"]
+    assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
+    assert lmdb_record(folder) is None
+    done = tool("make_lmdb", "--data", folder.path)
+    assert done.stdout.startswith("built "), done.stderr
+    assert verify_lmdbs(folder, images, images=10) == []
+    assert not list(folder.path.glob(".*_lmdb.*"))
+
+
 def test_a_killed_decoder_is_a_plain_error(folder: DataFolder, images: Path) -> None:
     many = [f"artist {row % 12}/{row % 12}.jpg" for row in range(3000)]
     write_lists(folder, images, {"train": many})
