@@ -84,9 +84,17 @@ def test_the_tool_writes_the_same_picture_twice(folder: DataFolder, tmp_path: Pa
     assert (tmp_path / "again.png").read_bytes() == path.read_bytes()
 
 
-def test_a_misspelt_task_is_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "experiments.contact_sheet", "--task", "wga_gener"]
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["wga_gener"], "did you mean wga_genre"),
+        (["wga_genre", "--each", "0"], "--each is 0, must be 1 to 20"),
+        (["wga_genre", "--each", "21"], "--each is 21, must be 1 to 20"),
+    ],
+)
+def test_mistakes_are_one_line(options: list[str], words: str) -> None:
+    command = [sys.executable, "-m", "experiments.contact_sheet", "--task", *options]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "did you mean wga_genre" in done.stderr
+    assert words in done.stderr
     assert "Traceback" not in done.stderr

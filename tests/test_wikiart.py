@@ -13,6 +13,7 @@ from base.errors import UserError
 from datasets.catalogue import missing, read_catalogue
 from datasets.select import select
 from datasets.sources.artists import key, name_of_slug, slug_of_name
+from datasets.sources.wikiart_records import FORMS
 from datasets.table import Catalogue
 from datasets.tasks import Task, get_task
 
@@ -245,6 +246,15 @@ def test_photographs_are_no_paintings(tmp_path: Path) -> None:
     chosen = select(read(tmp_path), get_task("wikiart_artist"))
     assert chosen.counts == {"Ilya Repin": 600, "Vincent van Gogh": 600}
     assert chosen.left_out == {"form left out by the task": 600}
+
+
+def test_the_projects_wikiart_tasks_follow_the_paper() -> None:
+    smallest = {"artist": 500, "style": 801, "genre": 1881, "nationality": 3200}
+    for name, number in smallest.items():
+        task = get_task(f"wikiart_{name}")
+        assert (task.label, task.minimum, task.forms) == (name, number, ())
+        assert set(task.forms_left_out) == set(FORMS)  # all that is neither painting nor drawing
+    assert get_task("wikiart_genre").labels_left_out == ("illustration", "sketch and study")
 
 
 @pytest.mark.parametrize(
