@@ -54,7 +54,8 @@ def make_nvcc(home: Path, version: str, code: str = "sm_80") -> Path:
     nvcc.write_text(
         f'#!/bin/sh\ncase "$1" in\n--version) echo "Cuda tools, release {version}, V1" ;;\n'
         f'--list-gpu-code) echo {code} ;;\n--dryrun) echo "#\\$ TOP={home}/bin/.." >&2 ;;\n'
-        '*) echo "nvcc fatal : unsupported GNU version! gcc later than 11" >&2; exit 1 ;;\nesac\n'
+        '*) case "$*" in *g++-11*) exit 0 ;; esac\n'
+        'echo "nvcc fatal : unsupported GNU version! gcc later than 11" >&2; exit 1 ;;\nesac\n'
     )
     nvcc.chmod(0o755)
     return nvcc
@@ -221,16 +222,39 @@ def test_a_toolkit_without_its_runtime_is_refused(
         toolkit.find_toolkit(tmp_path / "work")
 
 
+def test_headers_that_are_searched_anyway_are_not_named(tmp_path: Path) -> None:
+    """Debian's own toolkit: named, /usr/include hides the headers of C from those of C++."""
+    standard, other = Path("/usr/include"), tmp_path / "include"
+    parts = {
+        name: toolkit.Part(include, tmp_path / "lib.so", from_wheel=False)
+        for name, include in (("cudart", standard), ("cublas", standard), ("curand", other))
+    }
+    assert toolkit.Toolkit(tmp_path / "nvcc", tmp_path, (11, 8), parts).includes == [other]
+
+
 def test_a_compiler_that_nvcc_does_not_accept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = make_toolkit(tmp_path / "cuda", "11.8")
     monkeypatch.setenv("CUDA_HOME", str(home))
     found = toolkit.find_toolkit(tmp_path)
+    archs, usual = Archs((80,), 80), host.Host("g++", "gcc", "g++ 13")
     with pytest.raises(
         UserError, match=r"CUDA 11.8 .* cannot compile with g\+\+ 13: .*GNU version"
     ):
-        host.check_nvcc(found, Archs((80,), 80), host.Host("g++", "gcc", "g++ 13"), tmp_path)
+        host.accepted_host(found, archs, usual, tmp_path)
+    folder = tmp_path / "compilers"
+    folder.mkdir()
+    for name in ("g++-12", "gcc-12", "g++-11", "gcc-11"):
+        (folder / name).write_text(f"#!/bin/sh\necho '{name} (test)'\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    taken = host.accepted_host(found, archs, usual, tmp_path)
+    assert (taken.cxx, taken.cc) == (str(folder / "g++-11"), str(folder / "gcc-11"))
+    assert "does not accept g++ 13: " in capsys.readouterr().out
+    monkeypatch.setenv("CXX", "g++")  # the user's own choice is not exchanged
+    with pytest.raises(UserError, match=r"cannot compile with g\+\+ 13"):
+        host.accepted_host(found, archs, usual, tmp_path)
 
 
 def test_no_compiler_is_told_with_the_package_to_install(

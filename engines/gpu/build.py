@@ -18,7 +18,7 @@ from engines.cuda_driver import find_driver
 from engines.gpu import assemble, caffe_flags, cudnn, toolkit
 from engines.gpu.archs import Archs, choose_archs
 from engines.gpu.compiler import Compiler
-from engines.gpu.host import Host, check_nvcc, find_host
+from engines.gpu.host import Host, accepted_host, find_host
 from engines.gpu.prefix import make_prefix
 from engines.gpu.source import unpack_source
 from engines.gpu.stages import digest
@@ -67,6 +67,7 @@ class Cuda:
     toolkit: toolkit.Toolkit
     cudnn: cudnn.Cudnn | None
     archs: Archs
+    host: Host  # a compiler that nvcc accepts
 
 
 def build(order: Order) -> list[str]:
@@ -166,6 +167,7 @@ def _build(order: Order, host: Host, wish: str, lock: int) -> dict[str, Any]:
     needed = NEEDED if order.cpu else NEEDED_CUDA
     require_space(work, max(needed - _size(work), needed // 4), "the build of Caffe")
     cuda = None if order.cpu else _find_cuda(order, work, host)
+    host = cuda.host if cuda else host
     files = fetch(_packages(), folder=order.debs, mirror=order.mirror)
     source = unpack_source({p: f for p, f in files.items() if p.is_source}, work / "source")
     prefix = make_prefix({p: f for p, f in files.items() if not p.is_source}, work / "prefix")
@@ -203,10 +205,10 @@ def _find_cuda(order: Order, work: Path, host: Host) -> Cuda:
         )
     cards = [card.capability for card in driver.cards] if driver else []
     archs = choose_archs(order.cuda_arch, cards, found.supported(), str(found))
-    check_nvcc(found, archs, host, work)
+    accepted = accepted_host(found, archs, host, work)
     dnn = cudnn.find_cudnn(order.cudnn, found, work)
     print(f"compiling for {archs}, {dnn or 'without cuDNN'}", flush=True)
-    return Cuda(found, dnn, archs)
+    return Cuda(found, dnn, archs, accepted)
 
 
 def _flags(prefix: Path, host: Host, cuda: Cuda | None, work: Path) -> list[str]:

@@ -17,6 +17,7 @@ KNOWN = (11, 12, 13)
 USUAL_HOME = Path("/usr/local/cuda")
 _WHEELS = HERE / "cuda.requirements"
 _LIBRARY_FOLDERS = ("lib64", "lib", "targets/x86_64-linux/lib", "lib/x86_64-linux-gnu")
+_STANDARD = Path("/usr/include")
 _INCLUDE_FOLDERS = ("include", "targets/x86_64-linux/include")
 
 # part -> its header, its library, its wheels for each CUDA
@@ -65,8 +66,13 @@ class Toolkit:
 
     @property
     def includes(self) -> list[Path]:
-        """All folders of headers, CUDA 13's cccl with them."""
-        found = list(dict.fromkeys(part.include for part in self.parts.values()))
+        """All folders of headers that a compiler does not search anyway, CUDA 13's cccl with them.
+
+        Debian's own toolkit has its headers in /usr/include, which must not be named: the headers
+        of C++ would no longer find those of C (they look for them in the folders behind their own).
+        """
+        named = (part.include for part in self.parts.values())
+        found = [path for path in dict.fromkeys(named) if path != _STANDARD]
         return found + [path for include in found if (path := include / "cccl").is_dir()]
 
     def supported(self) -> list[int]:
