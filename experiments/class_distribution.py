@@ -18,7 +18,7 @@ from base.files import write_text
 from datasets.catalogue import RAW, missing, read_catalogue
 from datasets.select import select
 from datasets.tasks import TASKS, Task, get_task
-from experiments.table1 import REPORT
+from experiments.places import REPORT
 from tools.plots import look, save_figure
 
 FIGURES = {"fig2": ("wikiart_style", "wikiart_genre"), "fig3": ("wga_timeframe",)}

@@ -20,7 +20,7 @@ from base.errors import UserError
 from base.files import write_text
 from experiments.caffe_log import Log, read_log
 from experiments.figures.plot import COLOURS, bare
-from experiments.table1 import REPORT
+from experiments.places import REPORT
 from experiments.tables import BLANK, escaped
 from tools.curve import read
 from tools.plots import WIDTH, look, save_figure

@@ -22,7 +22,7 @@ from datasets.folders import PARTS, SPLITS, DataFolder, data_folder
 from datasets.imagelist import read_classes, read_list
 from datasets.lists import images_root
 from datasets.tasks import get_task
-from experiments.table1 import REPORT
+from experiments.places import REPORT
 from tools.plots import look, save_figure
 
 _LONGEST = 400  # pixels of an example's longer side

@@ -16,7 +16,7 @@ from base.files import sha256, write_text
 from datasets.folders import SPLITS, DataFolder, data_folder
 from datasets.tasks import get_task
 from engines.client import Engine, find_engine
-from experiments.table1 import REPORT
+from experiments.places import REPORT
 from models.compare import CAFFENET, check_weights, compare
 from prototxt.caffenet import last_layer
 from prototxt.render import Run, render

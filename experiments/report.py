@@ -30,8 +30,8 @@ from experiments.figures.every import NUMBERS, plot
 from experiments.figures.plot import Plot, save
 from experiments.grids import GRIDS, load_grid
 from experiments.intervals import wilson
+from experiments.places import REPORT
 from experiments.run_records import Records, Run, edits, read_all
-from experiments.table1 import REPORT
 from prototxt.settings import PAPER, Settings
 from tools.feature_models import FEATURES
 from tools.runs import prototxt_folder

@@ -24,10 +24,10 @@ from datasets.tasks import get_task
 from experiments.cells import Cell, cells, in_words
 from experiments.grids import PlannedRun, without_seed
 from experiments.intervals import CONFIDENCE
+from experiments.places import REPORT
 from experiments.predictions import read_predictions
 from experiments.printed import INITS
 from experiments.run_records import Records, Run, read_all
-from experiments.table1 import REPORT
 from experiments.tables import escaped, signed
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import Settings, add_settings_flags, settings_from

@@ -16,8 +16,8 @@ from datasets.catalogue import RAW, missing, read_catalogue
 from datasets.select import Selection, select
 from datasets.table import Catalogue
 from datasets.tasks import TASKS, Task, load_tasks
+from experiments.places import REPORT
 
-REPORT = Path("experiments/report")
 PRINTED = Path(__file__).parent / "paper" / "table1.csv"
 WIKIART_THEN = 133_220  # artworks on WikiArt when the paper's authors collected (section 3)
 

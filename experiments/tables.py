@@ -27,8 +27,8 @@ from experiments.cells import (
 )
 from experiments.grids import PlannedRun, load_grid, without_seed
 from experiments.intervals import beyond_chance
+from experiments.places import REPORT
 from experiments.run_records import Records, edits, read_all
-from experiments.table1 import REPORT
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
 

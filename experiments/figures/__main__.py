@@ -15,8 +15,8 @@ from datasets.tasks import get_task
 from experiments.figures.choice import Choice
 from experiments.figures.every import NUMBERS, plot
 from experiments.figures.plot import Plot, save
+from experiments.places import REPORT
 from experiments.run_records import read_all
-from experiments.table1 import REPORT
 from prototxt.settings import add_settings_flags, settings_from
 
 _NAMED = 2  # make lines in a message; the report has them all
