@@ -24,7 +24,7 @@ from datasets.catalogue import missing as missing_material
 from datasets.tasks import get_task
 from experiments import cost, tables
 from experiments.dask_pool import DaskPool
-from experiments.grids import GRIDS, PlannedRun, load_grid, merge
+from experiments.grids import GRIDS, PlannedRun, find_grid, grid_names, load_grid, merge
 from experiments.machine import find_places
 from experiments.pool import Outcome, Pool, ThisMachine
 from experiments.prepare import prepare
@@ -260,12 +260,6 @@ def _write_tables(own: Sequence[Path]) -> None:
         print(f"table: {shown}")
 
 
-def find_grid(word: str) -> Path:
-    """A TOML file, or the name of one of the project's grids: table2."""
-    own = GRIDS / f"{word}.toml"
-    return own if not Path(word).exists() and own.exists() else Path(word)
-
-
 def _flags() -> argparse.ArgumentParser:
     parser = Parser(
         description=__doc__,
@@ -276,7 +270,7 @@ def _flags() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="FILE",
-        help=f"TOML files, or names of those in {GRIDS}: table2 table3",
+        help=f"TOML files, or names of those in {GRIDS}: {' '.join(grid_names())}",
     )
     parser.add_argument(
         "--scheduler", metavar="tcp://HOST:PORT", help="run on the workers of this Dask scheduler"

@@ -89,6 +89,26 @@ class PlannedRun:
         return f"{self.task}/{self.name}"
 
 
+def grid_names() -> list[str]:
+    """The names of the project's own grids."""
+    return sorted(path.stem for path in GRIDS.glob("*.toml"))
+
+
+def find_grid(word: str) -> Path:
+    """A TOML file, or the name of one of the project's grids: table2.
+
+    Raises UserError, with the nearest names, for a bare word that is neither.
+    """
+    path, own = Path(word), GRIDS / f"{word}.toml"
+    if path.is_file():
+        return path
+    if own.is_file():
+        return own
+    if path.suffix or path.name != word:
+        return path  # load_grid says that there is no such file
+    raise unknown("grid", word, grid_names())
+
+
 def load_grid(path: Path) -> list[PlannedRun]:
     """The runs of a grid file, each once, in the order of the file.
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from base.cli import Parser, run
 from base.files import readable
 from experiments import cost
-from experiments.grid import find_grid
-from experiments.grids import GRIDS, PlannedRun, load_grid, merge
+from experiments.grids import GRIDS, PlannedRun, find_grid, load_grid, merge
 from experiments.run_records import Fault, Records, Run, read_all
 from experiments.standing import (
     DONE,

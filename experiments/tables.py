@@ -25,7 +25,14 @@ from experiments.cells import (
     find,
     in_words,
 )
-from experiments.grids import PlannedRun, load_grid, without_seed
+from experiments.grids import (
+    GRIDS,
+    PlannedRun,
+    find_grid,
+    grid_names,
+    load_grid,
+    without_seed,
+)
 from experiments.intervals import beyond_chance
 from experiments.places import REPORT
 from experiments.run_records import Records, edits, read_all
@@ -128,12 +135,19 @@ def main() -> None:
     parser = Parser(description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("table", nargs="?", choices=("2", "3", "4"), help="a table of the paper")
-    what.add_argument("--grid", type=Path, help="a grid of runs (TOML) to make a table of")
+    what.add_argument(
+        "--grid",
+        metavar="FILE",
+        help=f"a grid of runs: a TOML file, or the name of one in {GRIDS}: "
+        f"{' '.join(grid_names())}",
+    )
     parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
     arguments = parser.parse_args()
     records = read_all()
     table = (
-        grid_table(arguments.grid, records) if arguments.grid else make(arguments.table, records)
+        grid_table(find_grid(arguments.grid), records)
+        if arguments.grid
+        else make(arguments.table, records)
     )
     files = write(table, arguments.report)
     print(markdown(table))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from base.errors import UserError
-from experiments.grids import GRIDS, PlannedRun, load_grid, merge
+from experiments.grids import GRIDS, PlannedRun, find_grid, load_grid, merge
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
 from tests.small_world import PROJECT
@@ -183,3 +185,36 @@ def test_what_is_wrong_in_a_grid_is_named(write: Write, text: str, words: list[s
 def test_a_grid_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no grid .*none\.toml"):
         load_grid(tmp_path / "none.toml")
+
+
+def test_a_grid_is_a_file_or_one_of_the_projects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    assert find_grid("table2") == GRIDS / "table2.toml"
+    assert find_grid("nowhere/my.toml") == Path("nowhere/my.toml")  # load_grid names it
+    with pytest.raises(UserError, match="unknown grid 'tabel2': did you mean table2"):
+        find_grid("tabel2")
+    (tmp_path / GRIDS).mkdir(parents=True)
+    (tmp_path / GRIDS / "mine.toml").touch()
+    (tmp_path / "mine").touch()
+    monkeypatch.chdir(tmp_path)
+    assert find_grid("mine") == Path("mine")
+
+
+def test_help_names_all_grids() -> None:
+    assert {"table2", "table3", "table4", "figures"} <= set(grids_there())
+    for program in ("experiments.grid", "experiments.tables"):
+        done = subprocess.run(
+            [sys.executable, "-m", program, "--help"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+        )
+        words = done.stdout.split()
+        for name in grids_there():
+            assert name in words
+
+
+def grids_there() -> list[str]:
+    return [path.stem for path in (PROJECT / GRIDS).glob("*.toml")]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from base.errors import UserError
 from experiments import printed, report, status, tables
 from experiments.grids import PlannedRun, load_grid, merge
 from experiments.intervals import beyond_chance, wilson
@@ -257,6 +258,14 @@ def test_table_of_a_grid(
     assert "only_last, epochs 2, lr 0.01 | – · 0.330 · – | – · – · – |" in said  # noqa: RUF001
     assert "| wga_genre | all |  | 0.796 · – · – |" in said  # noqa: RUF001
     assert len(read("grid-mine")) == 5
+
+
+def test_table_of_one_of_the_projects_grids(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(RUNS, GOOD)
+    run_tables(monkeypatch, "--grid", "table2")
+    assert len(read("grid-table2")) == 45
+    with pytest.raises(UserError, match="unknown grid 'tabel2': did you mean table2"):
+        run_tables(monkeypatch, "--grid", "tabel2")
 
 
 def test_the_table_of_a_grid_has_the_notes_of_its_tasks(place: Path) -> None:
