@@ -7,15 +7,13 @@ import ipaddress
 import socket
 from pathlib import Path
 
-import uvicorn
-
 from base.cli import Parser, positive, run
 from base.errors import UserError
-from page.app import make_app
 from page.engine import EngineQueue
 from page.gallery import Gallery
 from page.thumbs import Thumbs
 from page.uploads import Decoder, Uploads
+from similarity.extra import load
 from similarity.index import KINDS
 from tools.artworks import artworks
 from tools.collection_flags import add_collection_flags, collection_from
@@ -31,6 +29,12 @@ _CLIENTS = 200  # requests at once; beyond it the server says 503
 def main() -> None:
     """Open the collection and the indexes, then serve till Ctrl-C."""
     arguments = _flags().parse_args()
+    for name in ("faiss", "fastapi", "uvicorn"):
+        load(name)
+    import uvicorn  # here and not above, so that --help needs no extra
+
+    from page.app import make_app
+
     models = list({(each := find_model(word)).name: each for word in arguments.models}.values())
     collection = collection_from(arguments)
     sets = [open_features(model, collection) for model in models]

@@ -20,17 +20,8 @@ from numpy.typing import NDArray
 
 from base.errors import UserError, unknown
 from base.files import whole_folder, write_text
+from similarity.extra import load
 from similarity.features import FeatureSet, Vectors
-
-try:
-    import faiss as _faiss
-except ImportError as error:  # an extra: training and testing do without it
-    raise UserError(
-        f"the search needs the packages of the extra 'search' ({error}): "
-        "pip install --editable '.[search]'"
-    ) from None
-
-faiss: Any = _faiss  # its types are those of a C++ wrapper, and wrong here and there
 
 KINDS = ("exact", "half", "hnsw", "ivf")
 _CHUNK = 4096  # rows in hand while an index is filled
@@ -95,6 +86,7 @@ class Index:
     def _parameters(self, only: NDArray[np.bool_] | None) -> Any:
         if only is None:
             return None
+        faiss = load("faiss")
         selector = faiss.IDSelectorBatch(np.flatnonzero(only).astype(np.int64))
         if self.kind == "hnsw":
             return faiss.SearchParametersHNSW(sel=selector, efSearch=self._index.hnsw.efSearch)
@@ -154,6 +146,7 @@ def build(features: FeatureSet, kind: str = "exact", tick: Ticker | None = None)
 
 def _fill_exact(features: FeatureSet, tick: Ticker | None) -> Any:
     """An IndexFlatIP whose memory is taken once: `add` by chunks would grow it by doubling."""
+    faiss = load("faiss")
     index = faiss.IndexFlatIP(features.dims)
     index.codes.resize(len(features) * features.dims * 4)
     index.ntotal = len(features)
@@ -166,6 +159,7 @@ def _fill_exact(features: FeatureSet, tick: Ticker | None) -> Any:
 
 
 def _codes(index: Any, dims: int) -> Vectors:
+    faiss = load("faiss")
     flat = faiss.rev_swig_ptr(index.codes.data(), index.codes.size())
     rows: Vectors = flat.view(np.float32).reshape(-1, dims)
     return rows
@@ -192,6 +186,7 @@ def _product(
 
 
 def _empty(features: FeatureSet, kind: str) -> Any:
+    faiss = load("faiss")
     dims, count = features.dims, len(features)
     if kind == "half":
         return faiss.IndexScalarQuantizer(
@@ -218,6 +213,7 @@ def _empty(features: FeatureSet, kind: str) -> Any:
 def _make_kept(
     kept: Path, features: FeatureSet, kind: str, tick: Ticker | None
 ) -> tuple[Any, dict[str, Any]]:
+    faiss = load("faiss")
     started = time.monotonic()
     index = _empty(features, kind)
     if not index.is_trained:
@@ -240,6 +236,7 @@ def _make_kept(
 
 def _read_kept(kept: Path, features: FeatureSet) -> tuple[Any, dict[str, Any]] | None:
     """The kept index and its record; None when there is none, or it is of other features."""
+    faiss = load("faiss")
     try:
         record = json.loads((kept / "record.json").read_text(encoding="utf-8"))
         if record["features"] != features.identity:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
@@ -95,14 +96,20 @@ def inside(world: SimilarWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world.__dict__["place"])
 
 
-def tool(device: Device, name: str, *words: str, code: int = 0) -> str:
-    """What a tool prints; with `code` 2 its last line on stderr."""
-    done = subprocess.run(
+def start(device: Device, name: str, *words: str, path: str = "") -> CompletedProcess[str]:
+    """Run a tool to its end; `path` comes before the project in Python's path."""
+    python_path = f"{path}{os.pathsep}{PROJECT}" if path else str(PROJECT)
+    return subprocess.run(
         [sys.executable, "-m", name, *words],
-        env=dict(os.environ, PYTHONPATH=str(PROJECT), CAFFE_PYTHON=str(device.engine.python)),
+        env=dict(os.environ, PYTHONPATH=python_path, CAFFE_PYTHON=str(device.engine.python)),
         capture_output=True,
         text=True,
     )
+
+
+def tool(device: Device, name: str, *words: str, code: int = 0) -> str:
+    """What a tool prints; with `code` 2 its last line on stderr."""
+    done = start(device, name, *words)
     assert done.returncode == code, done.stderr
     return done.stderr.splitlines()[-1] if code else done.stdout
 
@@ -237,3 +244,60 @@ def test_figures_and_scores(device: Device) -> None:
         scores = list(csv.DictReader(handle))
     assert {row["same"] for row in scores} == {"class", "artist", "nationality"}
     assert all(0 <= float(row["mAP"]) <= 1 for row in scores)
+
+
+# ---- Without the extra 'search' ----
+
+# Python runs it at its start: the extra's packages can't be imported, as where they are missing.
+_BARE = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("faiss", "fastapi", "uvicorn", "starlette", "multipart"):
+            raise ModuleNotFoundError("No module named %r" % name, name=name)
+
+sys.meta_path.insert(0, Missing())
+"""
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> str:
+    """A folder for PYTHONPATH that takes the extra 'search' away."""
+    (tmp_path / "sitecustomize.py").write_text(_BARE)
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tools.search", "tools.explain", "tools.retrieval_scores", "tools.extract", "page.serve",
+        "experiments.similarity.fig15", "experiments.similarity.fig16",
+    ],
+)  # fmt: skip
+def test_help_needs_no_extra(device: Device, bare: str, name: str) -> None:
+    done = start(device, name, "--help", path=bare)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--task" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("tools.search", ["--query", str(IMAGE)]), ("page.serve", ["--port", "0"])]
+)
+def test_a_missing_extra_is_one_line(
+    device: Device, bare: str, name: str, words: list[str]
+) -> None:
+    done = start(device, name, "--models", "first", "--task", TASK, *words, path=bare)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the package faiss is not there")
+    assert "make features" in line
+    assert ".venv/bin/python -m pip install --editable '.[search]'" in line
+
+
+def test_what_searches_nothing_does_without_the_extra(device: Device, bare: str) -> None:
+    explain_words = ["--image", str(IMAGE), "--run", f"{TASK}/first", "--out", "bare.png"]
+    score_words = ["--models", "first", "--task", TASK, "--out", "bare.csv"]
+    for name, words in [("explain", explain_words), ("retrieval_scores", score_words)]:
+        done = start(device, f"tools.{name}", *words, "-k", "3", path=bare)
+        assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ import numpy as np
 from base.cli import Parser, bar, positive, run
 from base.errors import UserError
 from base.files import readable, sha256, whole_file
+from similarity.extra import load
 from similarity.features import FeatureSet
 from similarity.index import KINDS, Index, build
 from similarity.sheet import Shown, draw_sheet
@@ -37,6 +38,7 @@ class Neighbour:
 def main() -> None:
     """Search, print a table, draw the contact sheet."""
     arguments = _flags().parse_args()
+    load("faiss")  # said now when it is not there, not after the work
     pixels = query_pixels(arguments.query)
     models = [find_model(word) for word in arguments.models]
     collection = collection_from(arguments)
