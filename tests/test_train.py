@@ -485,18 +485,38 @@ def test_a_solver_without_snapshot_prefix_and_another_format(world: World) -> No
     assert not list(folder.glob("solver_iter_*"))
 
 
-def test_labels_that_do_not_fit_the_net(world: World) -> None:
-    world.write("a", Plan(classes=2))
-    with pytest.raises(UserError, match=r"train_val.prototxt: label 2 but the net has 2 outputs"):
+@pytest.mark.parametrize("validated", [True, False])
+def test_labels_that_do_not_fit_the_net(world: World, validated: bool) -> None:
+    folder = world.write("a", Plan(classes=2))
+    if not validated:
+        edit(folder / "solver.prototxt", "test_iter: 3\ntest_interval: 3\n", "")
+    with pytest.raises(
+        UserError, match=r"train_val.prototxt: layer 'fc8_tiny' has 2 outputs.*names 3 classes"
+    ):
         train(world.job("a"))
+    three = DATA.classes.read_text()
+    DATA.classes.write_text("blue\ngreen\n")  # the LMDBs still have a third
+    try:
+        with pytest.raises(UserError, match=r"train_val.prototxt: label 2 but the net has 2"):
+            train(world.job("a"))
+    finally:
+        DATA.classes.write_text(three)
     assert not world.folder("a").final.exists()
 
 
-def test_labels_that_do_not_fit_are_seen_without_validation(world: World) -> None:
-    folder = world.write("a", Plan(classes=2))
-    edit(folder / "solver.prototxt", "test_iter: 3\ntest_interval: 3\n", "")
-    with pytest.raises(UserError, match=r"train_val.prototxt: label 2 but the net has 2 outputs"):
+def test_nets_that_differ(world: World) -> None:
+    """What is trained by train_val must fit into deploy, or single images can't be classified."""
+    folder = world.write("a")
+    train(world.job("a"))
+    edit(folder / "train_val.prototxt", "num_output: 16", "num_output: 20")
+    with pytest.raises(
+        UserError, match=r"deploy.prototxt and .* differ in layer 'fc6'.*16 x .*20 x"
+    ):
         train(world.job("a"))
+    assert world.folder("a").final.exists(), "the finished run stays where it is"
+    edit(folder / "deploy.prototxt", "num_output: 16", "num_output: 20")
+    train(world.job("a"))
+    assert len(all_aside(world.folder("a"))) == 1
 
 
 # ---- Scenarios ----
@@ -715,7 +735,8 @@ def files_end_at(size: int) -> Iterator[None]:
 def test_files_that_end_too_early_are_not_taken_for_whole(world: World) -> None:
     def write(name: str, outputs: int) -> Path:
         folder = world.write(name, Plan(max_iter=6))
-        edit(folder / "train_val.prototxt", "num_output: 16", f"num_output: {outputs}")
+        for net in ("train_val", "deploy"):
+            edit(folder / f"{net}.prototxt", "num_output: 16", f"num_output: {outputs}")
         return folder
 
     write("probe", 4000)
@@ -821,8 +842,8 @@ def test_an_own_run_with_an_edited_net_is_a_start(world: World) -> None:
     world.write("a", Plan(max_iter=2))
     train(world.job("a"))
     folder = world.write("b", Plan(max_iter=2))
-    text = (folder / "train_val.prototxt").read_text()
-    (folder / "train_val.prototxt").write_text(text.replace('"fc7"', '"fc7_new"'))
+    for net in (folder / "train_val.prototxt", folder / "deploy.prototxt"):
+        net.write_text(net.read_text().replace('"fc7"', '"fc7_new"'))
     train(world.job("b", f"run:{TASK}/a"))
     layers = {layer["name"]: layer["transferred"] for layer in record(world, "b")["layers"]}
     assert [name for name, copied in layers.items() if not copied] == ["fc7_new"]

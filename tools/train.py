@@ -20,6 +20,7 @@ from base.cli import Parser, bar, run
 from base.errors import UserError
 from base.files import readable, require_space
 from datasets.folders import DataFolder
+from datasets.imagelist import read_classes
 from engines.client import Event, Interrupted
 from models.compare import Comparison, check_weights
 from models.store import require
@@ -132,6 +133,8 @@ class Training:
         known = reached(self.folder.curve) if record else -1
         snapshot = newest_whole(self.prefix, self.inputs, known)
         self.resume = snapshot.state if snapshot else None
+        if known > 0 and not snapshot:
+            print(f"{self.folder.path}: no whole snapshot is there: it begins from the beginning")
         self.record = record or self._new_record(inputs)
         self.curve = Curve(self.folder.curve, snapshot.iteration if snapshot else None)
         self.comparison = None if self.resume else _look_at_weights(job)
@@ -176,7 +179,7 @@ class Training:
     def _request(self) -> dict[str, Any]:
         best = self.curve.best
         return {
-            "solver": str(self.job.prototxts / "solver.prototxt"),
+            **_nets(self.job),
             "weights": str(self.job.start.weights) if self.job.start.weights else None,
             "run": str(self.folder.path),
             "snapshot_prefix": str(self.prefix),
@@ -185,7 +188,6 @@ class Training:
             "validation_images": self.val_images,
             "validated": self.curve.last_validated,
             "best": best.val_accuracy if best else None,
-            "gpu": self.job.device.gpu,
         }
 
     def _on_event(self, event: Event) -> None:
@@ -373,8 +375,17 @@ def _record_of(
 def _try_out(job: Job) -> None:
     """Raise UserError if Caffe could not train by the files of a job."""
     _look_at_weights(job)
-    solver = str(job.prototxts / "solver.prototxt")
-    job.device.engine.call("check", {"solver": solver, "gpu": job.device.gpu})
+    job.device.engine.call("check", _nets(job))
+
+
+def _nets(job: Job) -> dict[str, Any]:
+    """What the worker needs to build the nets of a job."""
+    return {
+        "solver": str(job.prototxts / "solver.prototxt"),
+        "deploy": str(job.prototxts / "deploy.prototxt"),
+        "classes": [len(read_classes(job.data.classes)), str(job.data.classes)],
+        "gpu": job.device.gpu,
+    }
 
 
 def _look_at_weights(job: Job) -> Comparison | None:

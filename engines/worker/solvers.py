@@ -16,6 +16,10 @@ def load_solver(param, request):
 
     The test net is still built, as `caffe train` builds it, because its fillers draw from the same
     random numbers: so the weights come out as `caffe train`'s, bit for bit.
+
+    request: solver (path), deploy (path of the net for single images), classes (how many, and the
+    path of their list), run (folder for a file in between), snapshot_prefix, gpu (device or None).
+    Raises WorkerError where the nets fit neither each other nor the classes.
     """
     if not param.net:
         raise WorkerError("{}: no `net:` line".format(request["solver"]))
@@ -32,12 +36,61 @@ def load_solver(param, request):
     used.snapshot_format = caffe_pb2.SolverParameter.BINARYPROTO  # not every Caffe has HDF5
     used.snapshot_after_train = False
     set_device(used, request["gpu"])
+    deploy = weight_shapes(request["deploy"])  # before the solver seeds the random numbers
     path = os.path.join(request["run"], ".solver.in_use.prototxt")
     prototxts.write(used, path)
     try:
-        return caffe.get_solver(path)
+        solver = caffe.get_solver(path)
     finally:
         os.remove(path)
+    check_deploy(deploy, request["deploy"], solver.net, param.net)
+    check_classes(solver.net, param.net, *request["classes"])
+    return solver
+
+
+def weight_shapes(path):
+    """Layer -> shapes of its weights, of the net in a prototxt."""
+    prototxts.check_layers(prototxts.read_net(path).layer, path)
+    net = caffe.Net(path, caffe.TEST)
+    return {name: [list(blob.data.shape) for blob in net.params[name]] for name in net.params}
+
+
+def check_deploy(deploy, path, net, net_path):
+    """Raise WorkerError unless every layer of the deploy net gets its weights from training."""
+    for name, shapes in deploy.items():
+        trained = [list(blob.data.shape) for blob in net.params.get(name, [])]
+        if trained != shapes:
+            raise WorkerError(
+                "{} and {} differ in layer '{}' (weights {} and {}): what is changed in one must "
+                "be changed in the other".format(
+                    path, net_path, name, in_words(shapes), in_words(trained)
+                )
+            )
+
+
+def in_words(shapes):
+    """Shapes of blobs as people write them."""
+    return ", ".join(" x ".join(map(str, shape)) for shape in shapes) or "none"
+
+
+def check_classes(net, path, count, names):
+    """Raise WorkerError unless the classifier has an output for each class, and no more."""
+    for logits, _ in classifiers(net)[:1]:
+        outputs = net.blobs[logits].data.shape[1]
+        if outputs != count:
+            raise WorkerError(
+                "{}: layer '{}' has {} outputs, but {} names {} classes: its num_output must be "
+                "their number".format(path, logits, outputs, names, count)
+            )
+
+
+def classifiers(net):
+    """The blobs of logits and labels that a SoftmaxWithLoss layer compares, of all of them."""
+    return [
+        net.bottom_names[name][:2]
+        for name, layer in zip(net._layer_names, net.layers)
+        if layer.type == "SoftmaxWithLoss"
+    ]
 
 
 def plain_solver(net, folder, gpu, rate, iter_size=1, seed=1):
@@ -82,11 +135,7 @@ def watch_losses(net, path):
     }
     if not weights:
         raise WorkerError("the TRAIN net has no loss layer: nothing to train on")
-    scored = [
-        net.bottom_names[name][:2]
-        for name, layer in zip(net._layer_names, net.layers)
-        if layer.type == "SoftmaxWithLoss"
-    ]
+    scored = classifiers(net)
     last = len(net.layers) - 1
     found = []
 

@@ -9,9 +9,10 @@ from solvers import load_solver, watch_losses
 
 
 def run(request, emit):
-    """Build the solver and its nets as `train` does, from request: solver (path), gpu (or None).
+    """Build the solver and its nets as `train` does.
 
-    What is wrong with them ends it as it would end the training. Returns nothing.
+    request: solver, deploy, classes, gpu, as for `train`. What is wrong with them ends it as it
+    would end the training. Returns nothing.
     """
     device.choose(request["gpu"])
     param = prototxts.read_solver(request["solver"])

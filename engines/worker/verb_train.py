@@ -21,11 +21,11 @@ EVENT_SECONDS = 0.5  # at most so often the parent hears of an iteration
 def run(request, emit):
     """Train by a solver.prototxt until its max_iter, or until SIGINT.
 
-    request: solver (path), weights (path or None: copied by layer name), run (folder for what is
-    made), snapshot_prefix (start of the snapshots' paths), inputs (a word for what this is made
-    from, kept in the markers of snapshots), resume (path of a .solverstate or None),
-    validation_images (records of the TEST net's LMDB), validated (last iteration that has its
-    validation already), best (best validation accuracy so far), gpu (device or None).
+    request: solver, deploy, classes, gpu (solvers.load_solver), weights (path or None: copied by
+    layer name), run (folder for what is made), snapshot_prefix (start of the snapshots' paths),
+    inputs (a word for what this is made from, kept in the markers of snapshots), resume (path of a
+    .solverstate or None), validation_images (records of the TEST net's LMDB), validated (last
+    iteration that has its validation already), best (best validation accuracy so far).
     Events: start, iteration, validating, validation, snapshot, replay. Returns iteration, and
     layers (hashes after) or interrupted. The solver's own max_iter, test_interval, snapshot,
     display are obeyed.
