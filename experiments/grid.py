@@ -23,6 +23,7 @@ from base.files import require_space
 from datasets.catalogue import missing as missing_material
 from datasets.tasks import get_task
 from experiments import cost, tables
+from experiments.counted import counted
 from experiments.dask_pool import DaskPool
 from experiments.grids import GRIDS, PlannedRun, find_grid, grid_names, load_grid, merge
 from experiments.machine import find_places
@@ -78,7 +79,8 @@ class Grid:
 
     def go(self) -> list[Outcome]:
         """Run what is not done; what became of each. UserError before the start only."""
-        print(f"grid: {len(self.runs)} runs, {len(self.runs) - len(self.todo)} done already")
+        done = len(self.runs) - len(self.todo)
+        print(f"grid: {counted(len(self.runs), 'run')}, {done} done already")
         if not self.todo:
             return []
         words = [f"RAW={self.arguments.raw}"]
@@ -90,7 +92,7 @@ class Grid:
             require_space(
                 RUNS,
                 cost.space(with_material, pool.side_by_side, keep_all=self.arguments.keep == "all"),
-                f"the {len(with_material)} runs to do",
+                f"{counted(len(with_material), 'run')} to do",
             )
             unready = {each.run: each.reason for each in prepare(self.todo, data_words)}
             self.outcomes = [Outcome(run, FAILED, why) for run, why in unready.items()]
@@ -234,7 +236,8 @@ def _summarise(runs: Sequence[PlannedRun], outcomes: Sequence[Outcome]) -> None:
     """Say how it ended: UserError when runs failed, KeyboardInterrupt when it was interrupted."""
     counts = Counter(outcome.state for outcome in outcomes)
     done = len(runs) - len(outcomes) + counts[DONE]
-    print(f"grid: {done} of {len(runs)} runs done, {counts[DONE]} of them now; make report")
+    together = counted(len(runs), "run")
+    print(f"grid: {done} of {together} done, {counts[DONE]} of them now; make report")
     failed = [outcome for outcome in outcomes if outcome.state == FAILED]
     for reason in dict.fromkeys(outcome.reason for outcome in failed):
         print(f"failed: {reason}")
@@ -244,12 +247,10 @@ def _summarise(runs: Sequence[PlannedRun], outcomes: Sequence[Outcome]) -> None:
                 print(f"  {outcome.run}{f' ({log})' if log.exists() else ''}")
     if counts[INTERRUPTED]:
         raise KeyboardInterrupt(
-            f"interrupted: {counts[INTERRUPTED]} runs are left; the same line goes on with them"
+            f"interrupted: {counted(counts[INTERRUPTED], 'run')} left; the same line goes on"
         )
     if failed:
-        raise UserError(
-            f"{len(failed)} of {len(runs)} runs failed (above); the same line tries them again"
-        )
+        raise UserError(f"{len(failed)} of {together} failed (above); the same line tries again")
 
 
 def _write_tables(own: Sequence[Path]) -> None:

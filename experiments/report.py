@@ -25,6 +25,7 @@ from base.files import whole_folder, write_text
 from experiments import significance, tables
 from experiments.cells import cells
 from experiments.charts import charts
+from experiments.counted import counted
 from experiments.figures.choice import Choice
 from experiments.figures.every import NUMBERS, plot
 from experiments.figures.plot import Plot, save
@@ -304,8 +305,8 @@ def _time(seconds: float) -> str:
 def _summary(records: Records) -> str:
     states = Counter("tested" if run.results else run.state for run in records.runs)
     words = ", ".join(f"{count} {state}" for state, count in states.most_common())
-    left_out = f"; {len(records.faults)} records left out" if records.faults else ""
-    return f"{len(records.runs)} runs" + (f": {words}" if words else "") + left_out + "."
+    left_out = f"; {counted(len(records.faults), 'record')} left out" if records.faults else ""
+    return counted(len(records.runs), "run") + (f": {words}" if words else "") + left_out + "."
 
 
 def _grids(records: Records) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ from base.errors import UserError, unknown
 from base.files import write_text
 from datasets.tasks import get_task
 from experiments.cells import Cell, cells, in_words
+from experiments.counted import counted
 from experiments.grids import PlannedRun, without_seed
 from experiments.intervals import CONFIDENCE
 from experiments.places import REPORT
@@ -93,9 +94,9 @@ def main() -> None:
     print(matrix(pairs, list(runs)))
     print(
         "\nDifference in accuracy, row minus column, over the same "
-        f"{pairs[0].images} test images; in brackets its 95 % bootstrap interval ({RESAMPLES} "
-        "resamples); p of McNemar's exact test, corrected after Holm for the "
-        f"{len(pairs)} pairs; {DIFFERENT.strip()} where that is below 0.05."
+        f"{counted(pairs[0].images, 'test image')}; in brackets its 95 % bootstrap interval "
+        f"({RESAMPLES} resamples); p of McNemar's exact test, corrected after Holm for "
+        f"{counted(len(pairs), 'pair')}; {DIFFERENT.strip()} where that is below 0.05."
     )
     print(f"wrote {file}")
 

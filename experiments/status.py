@@ -11,6 +11,7 @@ from pathlib import Path
 from base.cli import Parser, run
 from base.files import readable
 from experiments import cost
+from experiments.counted import counted
 from experiments.grids import GRIDS, PlannedRun, find_grid, load_grid, merge
 from experiments.run_records import Fault, Records, Run, read_all
 from experiments.standing import (
@@ -67,7 +68,7 @@ def _counts(standings: Sequence[Standing]) -> str:
         for state in (DONE, RUNNING, FAILED, INTERRUPTED, MISSING)
         if counts[state]
     ]
-    return f"{len(standings)} runs: {', '.join(words)}"
+    return f"{counted(len(standings), 'run')}: {', '.join(words)}"
 
 
 def _print_runs(standings: dict[PlannedRun, Standing], *, missing_too: bool) -> None:
@@ -126,7 +127,8 @@ def _print_cost(standings: dict[PlannedRun, Standing], records: Records) -> None
         for run, standing in left.items()
     ]
     print(
-        f"\nleft: {len(left)} runs, {sum(images for images, _ in todo):,.0f} images to go through"
+        f"\nleft: {counted(len(left), 'run')}, "
+        f"{counted(round(sum(images for images, _ in todo)), 'image')} to go through"
     )
     if unknown := sorted({run.task for run, images in works.items() if images is None}):
         print(f"  not counted, because their lists are not made yet: {', '.join(unknown)}")
@@ -144,10 +146,8 @@ def _print_disk() -> None:
         print(f"  {folder!s:<17} {readable(_size(folder))}")
     aside = [path for path in RUNS.glob("*/*") if path.is_dir() and is_aside(path)]
     if aside:
-        size = readable(sum(map(_size, aside)))
-        print(
-            f"  of {RUNS}, {size} in {len(aside)} runs that were moved aside (nothing needs them):"
-        )
+        size, runs = readable(sum(map(_size, aside))), counted(len(aside), "run")
+        print(f"  of {RUNS}, {size} in {runs} moved aside, which nothing needs:")
         for path in sorted(aside):
             print(f"    {path}")
 

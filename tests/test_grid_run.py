@@ -277,7 +277,7 @@ seeds = {list(range(1000, 1000 + 20_000))!r}
     ended = project.python(*grid("huge.toml"))
     assert ended.returncode == 2
     assert re.search(
-        r"error: not enough disk space for the 20000 runs to do: 1\d\.\d TB", ended.stderr
+        r"error: not enough disk space for 20,000 runs to do: 1\d\.\d TB", ended.stderr
     )
 
 
@@ -389,7 +389,7 @@ settings = {{epochs = 4, batch = 8}}
         record(project, run)["state"] for run in runs if (project.path / run.folder.record).exists()
     ]
     assert states == ["interrupted"], "one ran, the other had not begun"
-    assert "2 runs are left" in log.read_text()
+    assert "2 runs left" in log.read_text()
 
 
 def test_no_scheduler_is_one_line(project: SmallProject) -> None:

@@ -173,7 +173,7 @@ def test_faults_are_named(place: Path) -> None:
     (broken / "run.json").write_text("{")
     report.build(read_all())
     text = Page(REPORT / "index.html").text
-    assert "1 runs: 1 trained; 2 records left out." in text
+    assert "1 run: 1 trained; 2 records left out." in text
     assert f"{broken}/run.json: its run.json can't be read" in text
     page = Page(REPORT / "runs/wga_genre/hybrid-all.html")
     assert "Not tested: its results.json can't be read" in page.text

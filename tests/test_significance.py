@@ -104,7 +104,9 @@ def test_named_runs(
         make_run(RUNS, PlannedRun("wga_genre", "hybrid", scenario, PAPER))
     names = ["hybrid-all", "hybrid-only_last"]
     run_it(monkeypatch, "--task", "wga_genre", "--runs", *names)
-    assert "| hybrid-all | +0.000 (" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "| hybrid-all | +0.000 (" in said
+    assert "after Holm for 1 pair;" in said
     with pytest.raises(UserError, match="unknown tested run of wga_genre 'hybrid-al'"):
         run_it(monkeypatch, "--task", "wga_genre", "--runs", "hybrid-al", "hybrid-all")
 

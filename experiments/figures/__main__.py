@@ -12,6 +12,7 @@ from pathlib import Path
 from base.cli import Parser, run
 from base.errors import unknown
 from datasets.tasks import get_task
+from experiments.counted import counted
 from experiments.figures.choice import Choice
 from experiments.figures.every import NUMBERS, plot
 from experiments.figures.plot import Plot, save
@@ -53,7 +54,7 @@ def lacks(figure: Plot) -> str:
     count = len(figure.missing)
     named = [f"`{line}`" for line in figure.missing[:_NAMED]]
     more = [f"{count - _NAMED} more like these (`make status`)"] if count > _NAMED else []
-    return f"it lacks {count} run{'s' * (count > 1)}: " + ", ".join(named + more)
+    return f"it lacks {counted(count, 'run')}: " + ", ".join(named + more)
 
 
 def _flags() -> argparse.ArgumentParser:
