@@ -28,7 +28,7 @@ from experiments.intervals import CONFIDENCE
 from experiments.places import REPORT
 from experiments.predictions import read_predictions
 from experiments.printed import INITS
-from experiments.run_records import Records, Run, read_all
+from experiments.run_records import Records, Run, bare_name, read_all
 from experiments.tables import escaped, signed
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import Settings, add_settings_flags, settings_from
@@ -82,11 +82,10 @@ def main() -> None:
             for init in INITS
             if init not in runs
         ]
-        print(
+        raise UserError(
             f"{arguments.task} ({what}): tested runs: {len(runs)}; two are needed to compare; "
             f"`{lines[0]}` makes one"
         )
-        return
     pairs = compare(runs)
     file = arguments.report / f"significance-{arguments.task}.csv"
     write_text(file, table(pairs, runs).to_csv(index=False))
@@ -114,12 +113,15 @@ def by_init(records: Records, task: str, scenario: str, settings: Settings) -> d
 
 
 def named(records: Records, task: str, names: Sequence[str]) -> dict[str, Run]:
-    """Name -> the tested run of that name; UserError for one that is not there."""
+    """Name -> the tested run of that name, or <task>/<name>; UserError for one not there."""
     tested = {run.name: run for run in records.tested if run.task == task}
-    for name in names:
+    found = {}
+    for word in names:
+        name = bare_name(word, task, "RUNS")
         if name not in tested:
             raise unknown(f"tested run of {task}", name, tested)
-    return {name: tested[name] for name in names}
+        found[name] = tested[name]
+    return found
 
 
 def compare(runs: dict[str, Run]) -> list[Pair]:
@@ -216,7 +218,9 @@ def _flags() -> argparse.ArgumentParser:
     parser = Parser(description=__doc__)
     parser.add_argument("--task", required=True, help="task of the runs")
     parser.add_argument("--scenario", default="all", help="scenario of the runs (%(default)s)")
-    parser.add_argument("--runs", nargs="*", default=[], metavar="RUN", help="runs to compare")
+    parser.add_argument(
+        "--runs", nargs="*", default=[], metavar="RUN", help="<run> or <task>/<run>"
+    )
     parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
     add_settings_flags(parser)
     return parser

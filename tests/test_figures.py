@@ -81,12 +81,13 @@ def is_picture(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_without_runs_it_says_which_it_needs(
-    number: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_without_runs_it_fails_and_says_which_it_needs(
+    number: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_it(monkeypatch, number)
-    said = capsys.readouterr().out
-    assert said.count("\n") == 1
+    with pytest.raises(UserError) as caught:
+        run_it(monkeypatch, number)
+    said = str(caught.value)
+    assert "\n" not in said
     assert f"fig{number} not drawn: it lacks " in said
     assert "`make wikiart_" in said or "`make wga_" in said
     assert not REPORT.exists()
@@ -228,6 +229,10 @@ def test_confusion_matrix_is_of_the_best_run_and_row_normalised(
     assert (REPORT / "fig10.pdf").read_bytes().startswith(b"%PDF")
     run_it(monkeypatch, "10", "--task", "wikiart_style", "--run", "flickr-all")
     assert set(read("fig10-wikiart_style")["run"]) == {"flickr-all"}
+    run_it(monkeypatch, "10", "--run", f"wikiart_style/{best.name}")
+    assert set(read("fig10-wikiart_style")["run"]) == {best.name}
+    with pytest.raises(UserError, match="RUN=wga_style/flickr-all: no run of wikiart_style"):
+        run_it(monkeypatch, "10", "--task", "wikiart_style", "--run", "wga_style/flickr-all")
 
 
 @pytest.mark.parametrize(
@@ -317,14 +322,15 @@ def test_letters_that_our_font_lacks_come_from_another(tmp_path: Path) -> None:
 
 
 def test_a_matrix_that_disagrees_with_the_results_is_named(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_run(RUNS, PlannedRun("wikiart_style", "hybrid", "all", PAPER))
     path = folder / "confusion.csv"
     path.write_text(path.read_text().replace("a,", "a,9", 1))
-    run_it(monkeypatch, "10")
-    said = capsys.readouterr().out
-    assert "fig10 not drawn: " in said
+    with pytest.raises(UserError) as caught:
+        run_it(monkeypatch, "10")
+    said = str(caught.value)
+    assert said.startswith("fig10 not drawn: ")
     assert "confusion.csv and" in said
     assert "`make wikiart_style INIT=hybrid SCENARIO=all FORCE=1` makes it again" in said
 

@@ -107,16 +107,19 @@ def test_named_runs(
     said = capsys.readouterr().out
     assert "| hybrid-all | +0.000 (" in said
     assert "after Holm for 1 pair;" in said
+    run_it(monkeypatch, "--task", "wga_genre", "--runs", "wga_genre/hybrid-all", names[1])
+    assert "| hybrid-all | +0.000 (" in capsys.readouterr().out
     with pytest.raises(UserError, match="unknown tested run of wga_genre 'hybrid-al'"):
         run_it(monkeypatch, "--task", "wga_genre", "--runs", "hybrid-al", "hybrid-all")
+    with pytest.raises(UserError, match="RUNS=wga_artist/hybrid-all: no run of wga_genre"):
+        run_it(monkeypatch, "--task", "wga_genre", "--runs", "wga_artist/hybrid-all", names[1])
 
 
-def test_one_run_is_not_enough(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_run_is_not_enough(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
-    run_it(monkeypatch, "--task", "wga_genre")
-    said = capsys.readouterr().out
+    with pytest.raises(UserError) as caught:
+        run_it(monkeypatch, "--task", "wga_genre")
+    said = str(caught.value)
     assert "tested runs: 1; two are needed" in said
     assert "`make wga_genre INIT=memnet SCENARIO=all`" in said
 
