@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from engines.service import EngineDied
@@ -35,6 +38,7 @@ class EngineQueue:
         self.restarts = 0  # after a process died
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._inside = 0
+        self._closed = False
         self._lock = threading.Lock()
         self._seconds = 1.0  # that a piece takes, by the last ones
 
@@ -62,8 +66,12 @@ class EngineQueue:
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """End the engine and its thread."""
+        """End the engine and its thread, in the middle of its work too."""
+        self._closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
+        if pid := self.extractor.service.pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.extractor.__exit__()
 
     def _work(self, work: Callable[[Extractor], T]) -> T:
@@ -71,6 +79,8 @@ class EngineQueue:
         try:
             return work(self.extractor)
         except EngineDied:
+            if self._closed:
+                raise
             self.restarts += 1
             return work(self.extractor)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import socket
+from contextlib import closing
 from pathlib import Path
 
 from base.cli import Parser, positive, run
@@ -23,7 +24,6 @@ from tools.feature_models import FC7, find_model
 from tools.search import open_features, open_index
 
 CACHE = Path(".cache/page")
-_CLIENTS = 200  # requests at once; beyond it the server says 503
 
 
 def main() -> None:
@@ -31,9 +31,8 @@ def main() -> None:
     arguments = _flags().parse_args()
     for name in ("faiss", "fastapi", "uvicorn"):
         load(name)
-    import uvicorn  # here and not above, so that --help needs no extra
-
-    from page.app import make_app
+    from page.app import make_app  # here and not above, so that --help needs no extra
+    from page.server import Server
 
     models = list({(each := find_model(word)).name: each for word in arguments.models}.values())
     collection = collection_from(arguments)
@@ -49,34 +48,28 @@ def main() -> None:
             f"warning: {len(gone):,} images are not in {collection.root} any more: {gone[0]}, ..."
         )
     listener = _listen(arguments.host, arguments.port)
+    device = pick_device(arguments)
     indexes = [open_index(features, arguments.index) for features in sets]
     gallery = Gallery(collection, models, indexes, artworks(collection))
     cache = CACHE / f"{collection.name}-{collection.fingerprint[:12]}"
-    extractor = Extractor(pick_device(arguments))
-    for model in models:
-        extractor.dims(model, FC7, batch=1)  # the first visitor need not wait for the weights
-    decoder = Decoder()
-    decoder.warm()
-    app = make_app(
-        gallery,
-        EngineQueue(extractor, arguments.queue),
-        Thumbs(gallery, cache / "thumbnails"),
-        Uploads(cache / "uploads"),
-        decoder,
-        _names(arguments.host),
-    )
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"http://{shown}:{port}/  ({len(gallery):,} images; Ctrl-C ends it)", flush=True)
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        limit_concurrency=_CLIENTS,
-        timeout_keep_alive=10,
-        timeout_graceful_shutdown=5,
-        server_header=False,
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+    engine, decoder = EngineQueue(Extractor(device), arguments.queue), Decoder()
+    with closing(engine), closing(decoder):
+        for model in models:  # the first visitor need not wait for the weights
+            engine.extractor.dims(model, FC7, batch=1)
+        decoder.warm()
+        app = make_app(
+            gallery,
+            engine,
+            Thumbs(gallery, cache / "thumbnails"),
+            Uploads(cache / "uploads"),
+            decoder,
+            _names(arguments.host),
+        )
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        print(f"http://{shown}:{port}/  ({len(gallery):,} images; Ctrl-C ends it)", flush=True)
+        Server(app, engine.close).run([listener])
+    print("the page is closed")
 
 
 def _listen(host: str, port: int) -> socket.socket:

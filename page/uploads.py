@@ -9,14 +9,17 @@ import json
 import multiprocessing
 import re
 import resource
+import signal
 import threading
 import time
 from collections import OrderedDict
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as TooLongError
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -25,6 +28,8 @@ from PIL import Image, UnidentifiedImageError
 
 from base.files import whole_file, write_text
 from datasets.decode import BrokenImageError, decode, squash
+
+T = TypeVar("T")
 
 FORMATS = {"JPEG", "PNG", "WEBP", "BMP", "TIFF"}
 MAX_BYTES = 20_000_000
@@ -65,7 +70,7 @@ class Decoder:
         check_header(data)
         with self._lock:  # one at a time: a visitor can't fill the memory with many
             try:
-                pixels, jpeg, why = self._running().submit(_decode, data).result(_SECONDS)
+                pixels, jpeg, why = self._submit(_decode, data).result(_SECONDS)
             except (BrokenExecutor, TooLongError):
                 self._end()
                 raise RefusedError(422, "the image can't be decoded within the limits") from None
@@ -77,13 +82,21 @@ class Decoder:
     def warm(self) -> None:
         """Start the child, so that the first upload need not wait for it."""
         with self._lock:
-            self._running().submit(cv2.getNumThreads).result()
+            self._submit(cv2.getNumThreads).result()
 
-    def _running(self) -> ProcessPoolExecutor:
+    def _submit(self, work: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Let the child do it; a child that is not there is started."""
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_limit)
-        return self._pool
+        # The terminal's Ctrl-C reaches the child too, from its first moment on. It inherits what is
+        # blocked here, if multiprocessing's own process, whose start unblocks it, is there already.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._pool.submit(work, *arguments)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def close(self) -> None:
         """End the child."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import httpx
 import numpy as np
@@ -65,16 +68,20 @@ class Served:
         raise AssertionError("the page has no engine")
 
 
-def start(folder: Path, engine: Engine, *more: str) -> Served:
-    """Serve the small world in `folder` on a free port."""
-    words = [sys.executable, "-m", "page.serve", "--models", *RUNS, "--task", TASK, "--port", "0"]
+def start(folder: Path, engine: Engine, *more: str, words: IO[bytes] | None = None) -> Served:
+    """Serve the small world in `folder` on a free port, as the leader of a process group.
+
+    What it says on stderr goes to the file `words`.
+    """
+    command = [sys.executable, "-m", "page.serve", "--models", *RUNS, "--task", TASK]
     process = subprocess.Popen(
-        [*words, "--gpu", "none", "--threads", "1", *more],
+        [*command, "--port", "0", "--gpu", "none", "--threads", "1", *more],
         cwd=folder,
         env=dict(os.environ, PYTHONPATH=str(PROJECT), CAFFE_PYTHON=str(engine.python)),
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=words or subprocess.DEVNULL,
         text=True,
+        process_group=0,
     )
     assert process.stdout is not None
     for line in process.stdout:
@@ -362,8 +369,6 @@ def test_the_engine_dying_is_noticed_and_mended(page: Served) -> None:
 
 
 def test_slow_clients_block_nobody(page: Served) -> None:
-    import socket
-
     host, port = page.url.removeprefix("http://").split(":")
     slow = []
     for _ in range(50):
@@ -378,6 +383,54 @@ def test_slow_clients_block_nobody(page: Served) -> None:
     assert time.monotonic() - began < 15
     for each in slow:
         each.close()
+
+
+@pytest.mark.parametrize("busy", ["nothing", "Caffe", "a slow sender"])
+def test_ctrl_c_ends_it_in_one_line(
+    folder: Path, engine: Engine, tmp_path: Path, busy: str
+) -> None:
+    """As the terminal sends it: to the page, its decoder and multiprocessing's own process."""
+    with (
+        (tmp_path / "words").open("w+b") as words,
+        ThreadPoolExecutor(1) as pool,
+        socket.socket() as slow,
+    ):
+        served = start(folder, engine, words=words)
+        assert served.get("/").status_code == 200
+        caffe, group = served.worker(), served.process.pid
+        if busy == "Caffe":
+            os.kill(caffe, signal.SIGSTOP)
+            answer = pool.submit(served.send, jpeg(800))
+            while not served.get("/api/gallery").json()["engine"]["waiting"]:
+                time.sleep(0.05)
+        elif busy == "a slow sender":
+            slow.connect(("127.0.0.1", int(served.url.rpartition(":")[2])))
+            slow.sendall(b"POST /api/upload HTTP/1.1\r\nHost: localhost\r\n")
+            slow.sendall(b"Content-Length: 1000\r\n\r\nx")
+            assert served.get("/").status_code == 200
+        before = words.seek(0, os.SEEK_END)  # the bars of the start
+        os.killpg(group, signal.SIGINT)
+        out, _ = served.process.communicate(timeout=30)
+        words.seek(before)
+        assert (out, words.read(), served.process.returncode) == ("the page is closed\n", b"", 0)
+        until = time.monotonic() + 10
+        while left(group) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert left(group) == []
+        assert not Path(f"/proc/{caffe}").exists()
+        if busy == "Caffe":
+            assert answer.result().status_code == 503
+
+
+def left(group: int) -> list[str]:
+    """The processes of a group, by their /proc/*/stat."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            text = path.read_text()
+            if int(text.rpartition(")")[2].split()[2]) == group:
+                found.append(text)
+    return found
 
 
 def test_what_it_refuses_to_serve(folder: Path, engine: Engine, tmp_path: Path) -> None:
