@@ -29,7 +29,7 @@ _LONGEST = 400  # pixels of an example's longer side
 
 
 def main() -> None:
-    """Draw the sheet of each task asked for, and say where it lies."""
+    """Draw the sheet of each task that has lists; say where it lies, and what the others need."""
     parser = Parser(description=__doc__)
     parser.add_argument("--task", nargs="+", required=True, help="one or more tasks")
     parser.add_argument("--each", type=int, default=4, help="examples of a class (default 4)")
@@ -43,15 +43,27 @@ def main() -> None:
         raise UserError(f"--each is {args.each}, must be 1 to 20")
     if args.data_folder and len(args.task) > 1:
         raise UserError("--data-folder goes with one task only")
+    folders, lacks = {}, []
     for task in args.task:
         if args.data_folder:
-            folder = DataFolder(args.data_folder)
+            folders[task] = DataFolder(args.data_folder)
+            continue
+        get_task(task)
+        folder = data_folder(task, seed=args.data_seed, split=args.split)
+        if folder.record.is_file():
+            folders[task] = folder
         else:
-            get_task(task)
-            folder = data_folder(task, seed=args.data_seed, split=args.split)
+            split = f" SPLIT={args.split}" if args.split != SPLITS[0] else ""
+            seed = f" SPLIT_SEED={args.data_seed}" if args.data_seed != 1 else ""
+            lacks.append(f"no lists of {task}: `make lists TASK={task}{split}{seed}` makes them")
+    if not folders:
+        raise UserError("; ".join(lacks))
+    for task, folder in folders.items():
         path = args.out / f"examples_{task}.png"
         draw_sheet(folder, path, title=task, each=args.each, seed=args.seed)
         print(f"wrote {path}")
+    for lack in lacks:
+        print(f"not drawn: {lack}")
 
 
 def choose(folder: DataFolder, *, each: int, seed: int) -> dict[str, list[tuple[str, Picture]]]:

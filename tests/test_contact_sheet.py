@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from base.errors import UserError
-from datasets.folders import PARTS, DataFolder
+from datasets.folders import PARTS, DataFolder, data_folder
+from experiments import contact_sheet
 from experiments.contact_sheet import choose, draw_sheet
 from tests.pictures import write_jpeg
 
@@ -98,3 +99,28 @@ def test_mistakes_are_one_line(options: list[str], words: str) -> None:
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_tasks_without_lists_are_named_with_what_makes_them(
+    folder: DataFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--task", "wikiart_artist", "wga_artist", "--each", "1"]
+    monkeypatch.setattr("sys.argv", ["contact_sheet", *words])
+    with pytest.raises(UserError) as caught:
+        contact_sheet.main()
+    for task in ("wikiart_artist", "wga_artist"):
+        assert f"`make lists TASK={task}`" in str(caught.value)
+    there = data_folder("wga_artist").path
+    there.parent.mkdir()
+    folder.path.rename(there)
+    contact_sheet.main()  # one of two is drawn
+    said = capsys.readouterr().out
+    assert "wrote experiments/report/examples_wga_artist.png" in said
+    assert "not drawn: no lists of wikiart_artist: `make lists TASK=wikiart_artist`" in said
+    monkeypatch.setattr("sys.argv", ["contact_sheet", *words, "--data-seed", "2"])
+    with pytest.raises(UserError, match="`make lists TASK=wga_artist SPLIT_SEED=2`"):
+        contact_sheet.main()
