@@ -220,7 +220,8 @@ def _line(outcome: Outcome) -> str:
     if outcome.state == DONE:
         words = ", ".join(each for each in (_accuracy(outcome.run), outcome.reason, took) if each)
     else:
-        words = f"{textwrap.shorten(outcome.reason or 'stopped', 160, placeholder=' ...')}{where}"
+        reason = outcome.reason if outcome.reason != outcome.state else ""  # no word twice
+        words = f"{textwrap.shorten(reason or 'stopped', 160, placeholder=' ...')}{where}"
     return f"{outcome.state:<12}{outcome.run}: {words}"
 
 

@@ -30,6 +30,7 @@ class Standing:
     share: float = 0.0  # of its iterations, from 0 to 1
     images: float = 0.0  # gone through in training, counted as often as they were seen
     seconds: float = 0.0  # that they took, validations included
+    trained: bool = False  # to its end, but not tested; `reason` says all of it
 
     @property
     def speed(self) -> float | None:
@@ -55,8 +56,12 @@ def stand(folder: RunFolder, *, locks: bool = True) -> Standing:
         seconds = _number(record, "seconds")
         if _is_tested(folder):  # also where only the records were brought from elsewhere
             return Standing(DONE, "", 1.0, images, seconds)
-        why = "not tested yet" if folder.final.exists() else "not tested, and its weights are gone"
-        progress = Standing(INTERRUPTED, f"trained, {why}", 1.0, images, seconds)
+        reason = (
+            "trained, not tested yet (the same make line tests it)"
+            if folder.final.exists()
+            else "trained, not tested, and its weights are gone"
+        )
+        progress = Standing(INTERRUPTED, reason, 1.0, images, seconds, trained=True)
     else:
         progress = _on_the_way(folder, record)
     if locks and is_held(folder):

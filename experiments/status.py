@@ -98,14 +98,22 @@ def _other(other: Run) -> str:
     if other.results is not None:
         return f"done, test accuracy {other.accuracy:.1%}"
     standing = stand(other.folder)
-    return f"{standing.state}, {_details(standing)}" if _details(standing) else standing.state
+    if standing.trained:
+        return standing.reason
+    if standing.state == DONE:
+        return "done, but its results are not counted: see below"
+    details = _details(standing)
+    return f"{standing.state}, {details}" if details else standing.state
 
 
 def _details(standing: Standing) -> str:
     """How far a run is, how fast, and why it is not done, as far as that is known."""
+    if standing.trained:
+        return standing.reason
     speed = f", {standing.speed:.1f} images/s" if standing.speed else ""
     share = f"{standing.share:.0%}{speed}" if standing.share else ""
-    return "; ".join(word for word in (share, standing.reason) if word)
+    reason = standing.reason if standing.reason != standing.state else ""  # no word twice
+    return "; ".join(word for word in (share, reason) if word)
 
 
 def _print_faults(faults: Sequence[Fault]) -> None:

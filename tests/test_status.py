@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -102,6 +103,34 @@ def test_each_state_is_told_with_its_reason() -> None:
     assert f"{broken.folder.record} can't be read" in said
     assert failed.make_line in said
     assert stand(running.folder).state == MISSING  # the lock is gone with its holder
+
+
+def test_no_word_is_said_twice() -> None:
+    """Of runs trained but not tested, and of interrupted ones, in a grid and outside."""
+    first, second = paper()[:2]
+    for plan, name in ((first, first.name), (second, second.name), (first, "a"), (first, "b")):
+        folder = make_run(RUNS, plan, tested=False, name=name)
+        (folder / "final.caffemodel").touch()
+        if name in (second.name, "b"):
+            found = {**record(plan, name), "state": "interrupted", "reason": "interrupted"}
+            (folder / "run.json").write_text(json.dumps({**found, "max_iter": 4000}))
+    lines = [line.strip() for line in status("--grid", "table2").splitlines()]
+    untested = "trained, not tested yet (the same make line tests it)"
+    assert f"{first}: {untested}" in lines
+    assert f"{first.task}/a: {untested}" in lines
+    (planned,) = [line for line in lines if line.startswith(f"{second}: ")]
+    (other,) = [line for line in lines if line.startswith(f"{first.task}/b: ")]
+    assert re.fullmatch(r"25%, [\d.,]+ images/s", planned.removeprefix(f"{second}: "))
+    assert re.fullmatch(r"interrupted, 25%, [\d.,]+ images/s", other.split(": ")[1])
+
+
+def test_a_run_whose_results_do_not_count_is_not_called_done_alone() -> None:
+    plan = paper()[0]
+    make_run(RUNS, plan)
+    make_run(RUNS, plan, name="again")
+    said = status("--grid", "table2")
+    assert f"{plan.task}/again: done, but its results are not counted: see below" in said
+    assert "/again/results.json: left out: the same experiment" in said
 
 
 def test_killed_is_not_running() -> None:
