@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import ipaddress
 import socket
 from contextlib import closing
@@ -35,6 +36,7 @@ def main() -> None:
     from page.server import Server
 
     models = list({(each := find_model(word)).name: each for word in arguments.models}.values())
+    listener = _listen(arguments.host, arguments.port)
     collection = collection_from(arguments)
     sets = [open_features(model, collection) for model in models]
     gone = [item.image for item in sets[0].items if not (collection.root / item.image).is_file()]
@@ -47,7 +49,6 @@ def main() -> None:
         print(
             f"warning: {len(gone):,} images are not in {collection.root} any more: {gone[0]}, ..."
         )
-    listener = _listen(arguments.host, arguments.port)
     device = pick_device(arguments)
     indexes = [open_index(features, arguments.index) for features in sets]
     gallery = Gallery(collection, models, indexes, artworks(collection))
@@ -73,16 +74,25 @@ def main() -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket to serve on, had before the long work begins."""
+    """A socket to serve on, had before the long work begins: visitors wait till it is done."""
+    if not 0 <= port <= 65535:
+        raise UserError(f"PORT={port}: a port is a number from 0 to 65535")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except (OSError, OverflowError) as error:
-        raise UserError(
-            f"can't serve on {host}, port {port}: {error}; another PORT=, or PORT=0 for a free one"
-        ) from None
+        listener.listen()
+    except UnicodeError:  # labels that are too long or empty
+        raise UserError(f"HOST={host}: that is no host's name") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            why = "another program has that port; another PORT=, or PORT=0 for a free one"
+        elif error.errno == errno.EACCES:
+            why = "you may not use that port; a PORT= above 1023, or PORT=0 for a free one"
+        else:
+            why = f"{error.strerror}; HOST= must be an address of this machine"
+        raise UserError(f"can't serve on {host}, port {port}: {why}") from None
     if not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
         print(f"warning: everyone who can reach {host} can use this page", flush=True)
     return listener

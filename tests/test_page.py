@@ -446,7 +446,19 @@ def test_what_it_refuses_to_serve(folder: Path, engine: Engine, tmp_path: Path) 
         return done.stderr.splitlines()[-1]
 
     assert "did you mean first" in serve("--models", "frist")
-    assert "can't serve on 203.0.113.1" in serve("--models", "first", "--host", "203.0.113.1")
+    elsewhere = serve("--models", "first", "--host", "203.0.113.1")
+    assert elsewhere.startswith("error: can't serve on 203.0.113.1, port 0: ")
+    assert "HOST=" in elsewhere
+    assert "Errno" not in elsewhere
+    assert "HOST=" in serve("--models", "first", "--host", "no host")
+    assert "HOST=a..b: that is no" in serve("--models", "first", "--host", "a..b")
+    assert "PORT=65536: a port is" in serve("--models", "first", "--port", "65536")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert serve("--models", "first", "--port", str(port)) == (
+            f"error: can't serve on 127.0.0.1, port {port}: another program has that port; "
+            "another PORT=, or PORT=0 for a free one"
+        )
     moved = tmp_path / "moved"
     shutil.copytree(folder, moved)
     names = (moved / "datasets" / TASK / "lists.json").read_text()
