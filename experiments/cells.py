@@ -1,4 +1,8 @@
-"""From runs to the cells of a table: one experiment, with all its seeds."""
+"""From runs to the cells of a table: one experiment, with all its seeds.
+
+A run whose prototxts were edited by hand is another experiment than its settings say. It has no
+part in a cell that has unedited runs; where there are none, it stands for them, and it is told.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,8 @@ class Cell:
     scenario: str
     settings: Settings  # with the seed of the paper's settings, whatever the runs' seeds
     split: str
-    runs: tuple[Run, ...]  # by seed, one or more
+    runs: tuple[Run, ...]  # by seed, one or more; all unedited, or all edited in the same way
+    not_counted: tuple[Run, ...] = ()  # edited by hand in another way than `runs`
 
     @cached_property
     def accuracy(self) -> float:
@@ -79,13 +84,18 @@ class Cell:
 
 def cells(runs: Iterable[Run]) -> list[Cell]:
     """All cells of the tested runs among `runs`."""
-    groups: dict[tuple[str, str, str, Settings, str], list[Run]] = {}
+    groups: dict[tuple[str, str, str, Settings, str], dict[tuple[str, ...], list[Run]]] = {}
     for run in runs:
         if run.results is not None:
             plan = run.plan
             key = (plan.task, plan.init, plan.scenario, without_seed(plan.settings), plan.split)
-            groups.setdefault(key, []).append(run)
-    return [Cell(*key, runs=tuple(sorted(group, key=_seeds))) for key, group in groups.items()]
+            groups.setdefault(key, {}).setdefault(run.edits.contents, []).append(run)
+    found = []
+    for key, variants in groups.items():
+        chosen, *others = sorted(variants.values(), key=_rank)
+        not_counted = tuple(run for other in others for run in other)
+        found.append(Cell(*key, tuple(sorted(chosen, key=_seeds)), not_counted))
+    return found
 
 
 def find(
@@ -128,6 +138,12 @@ def in_words(scenario: str, settings: Settings, split: str = "by_image") -> str:
         if value != getattr(PAPER, each.name) and each.name not in ("seed", "device_batch"):
             said.append(f"{each.name.replace('_', ' ')} {value:g}")
     return ", ".join(said + ([split] if split != "by_image" else []))
+
+
+def _rank(variant: list[Run]) -> tuple[bool, bool, str]:
+    """Unedited runs first, then those edited under their standard name."""
+    is_standard = any(run.name == run.plan.name for run in variant)
+    return (bool(variant[0].edits), not is_standard, min(run.name for run in variant))
 
 
 def _seeds(run: Run) -> tuple[int, int]:

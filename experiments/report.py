@@ -32,7 +32,7 @@ from experiments.figures.plot import Plot, save
 from experiments.grids import GRIDS, load_grid
 from experiments.intervals import wilson
 from experiments.places import REPORT
-from experiments.run_records import Records, Run, edits, read_all
+from experiments.run_records import Records, Run, read_all
 from prototxt.settings import PAPER, Settings
 from tools.feature_models import FEATURES
 from tools.runs import prototxt_folder
@@ -220,7 +220,7 @@ def _write_run(run: Run, records: Records, runs: Path) -> None:
         "results": results,
         "untested_why": fault.why if fault else "",
         "make_line": run.make_line,
-        "edited": edits(run),
+        "edits": run.edits,
         "charts": charts(run.folder.curve),
         "confusion": f"{run.name}/{confusion.name}" if has_confusion else None,
         "per_class": [(each["class"], _numbers(each)) for each in results.get("per_class", [])],
@@ -287,7 +287,7 @@ def _line(run: Run) -> Line:
         task=run.task,
         name=run.name,
         page=f"runs/{run.task}/{run.name}.html",
-        state="tested" if is_tested else run.state,
+        state=("tested" if is_tested else run.state) + (f", {run.edits}" if run.edits else ""),
         accuracy=f"{run.accuracy:.4f}" if is_tested else tables.BLANK,
         interval=f"{low:.3f} to {high:.3f}" if is_tested else tables.BLANK,
         images=str(run.images) if is_tested else tables.BLANK,

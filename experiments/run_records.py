@@ -16,17 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import UserError
-from base.files import sha256
 from datasets.folders import SPLITS
+from experiments.edits import Edits, find_edits
 from experiments.grids import PlannedRun, without_seed
 from models.cards import init_names
 from prototxt.caffenet import COPIED_LAYERS, SCENARIOS
-from prototxt.keep import RECORD
 from prototxt.settings import Settings
 from tools import record as states
 from tools.aside import is_aside
 from tools.inits import SCRATCH
-from tools.runs import RUNS, RunFolder, prototxt_folder, run_name
+from tools.runs import RUNS, RunFolder, run_name
 
 _STATES = (states.TRAINING, states.INTERRUPTED, states.FAILED, states.TRAINED)
 _DATA_SUFFIX = re.compile(rf"(?:-(?P<split>{'|'.join(SPLITS)}))?(?:-seed(?P<seed>\d+))?")
@@ -41,7 +40,8 @@ class Run:
     state: str
     plan: PlannedRun  # what it is: task, init, scenario, settings, split
     record: dict[str, Any]
-    results: dict[str, Any] | None  # None: not tested
+    edits: Edits  # by hand, in its prototxts
+    results: dict[str, Any] | None = None  # None: not tested
 
     @property
     def task(self) -> str:
@@ -77,16 +77,14 @@ class Run:
     @property
     def experiment(self) -> tuple[object, ...]:
         """What tells apart two experiments: all but the name and where it was computed."""
-        plan = self.plan
-        settings = replace(plan.settings, device_batch=0)
-        return (plan.task, plan.init, plan.scenario, settings, plan.split, plan.split_seed)
+        return (*self.but_seed, self.plan.settings.seed)
 
     @property
     def but_seed(self) -> tuple[object, ...]:
         """The same for all seeds of one experiment, on one split."""
         plan = self.plan
-        settings = without_seed(plan.settings)
-        return (plan.task, plan.init, plan.scenario, settings, plan.split, plan.split_seed)
+        settings, edited = without_seed(plan.settings), self.edits.contents
+        return (plan.task, plan.init, plan.scenario, settings, plan.split, plan.split_seed, edited)
 
     @property
     def test_list(self) -> str | None:
@@ -158,26 +156,6 @@ def read_all(root: Path = RUNS) -> Records:
     return Records(tuple(kept), (*faults, *twins, *strangers))
 
 
-def edits(run: Run) -> list[str]:
-    """What somebody edited by hand in the prototxts that a run was made from, as far as it is told.
-
-    Its settings don't say it: a run with edits is not quite the experiment that it is counted as.
-    """
-    batch = run.record.get("batch", run.plan.settings.batch)
-    found = [f"batch {batch}"] if batch != run.plan.settings.batch else []
-    try:
-        made = json.loads((prototxt_folder(run.task, run.name) / RECORD).read_bytes())
-    except (OSError, ValueError):
-        return found
-    if not isinstance(made, dict):
-        return found
-    return found + [
-        path.name
-        for path in (run.folder.train_val, run.folder.solver)
-        if path.is_file() and sha256(path) not in made.get(path.name, [])
-    ]
-
-
 def bare_name(word: str, task: str, what: str = "RUN") -> str:
     """The name of a run of `task`, which `word` gives as <run> or <task>/<run>.
 
@@ -236,7 +214,7 @@ def _read(folder: RunFolder) -> Run:
     _check_place(folder, record, plan)
     _check_layers(record, plan)
     _check_end(record)
-    return Run(folder, record["state"], plan, record, None)
+    return Run(folder, record["state"], plan, record, find_edits(folder, record, plan.settings))
 
 
 def _json(path: Path, what: str) -> dict[str, Any]:

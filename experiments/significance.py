@@ -97,6 +97,9 @@ def main() -> None:
         f"({RESAMPLES} resamples); p of McNemar's exact test, corrected after Holm for "
         f"{counted(len(pairs), 'pair')}; {DIFFERENT.strip()} where that is below 0.05."
     )
+    for run in runs.values():
+        if run.edits:
+            print(f"{run.folder.path}: {run.edits}")
     print(f"wrote {file}")
 
 

@@ -55,6 +55,7 @@ def main() -> None:
     if len(grids) > 1:
         print(f"{'together':<10} {_counts(list(standings.values()))}")
     _print_runs(standings, missing_too=arguments.all)
+    _print_edited(records, runs)
     _print_others(records, runs)
     _print_faults(records.faults)
     _print_cost(standings, records)
@@ -85,16 +86,30 @@ def _print_runs(standings: dict[PlannedRun, Standing], *, missing_too: bool) -> 
             print(f"  {planned}{f': {told}' if told else ''}\n    {planned.make_line}")
 
 
+def _print_edited(records: Records, runs: Sequence[PlannedRun]) -> None:
+    """The planned runs that are not what was planned."""
+    planned = {(run.task, run.name) for run in runs}
+    edited = [run for run in records.runs if (run.task, run.name) in planned and run.edits]
+    if edited:
+        print("\nedited by hand, so experiments of their own:")
+        for each in edited:
+            print(f"  {each.task}/{each.name}: {_told(each)}")
+
+
 def _print_others(records: Records, runs: Sequence[PlannedRun]) -> None:
     planned = {(run.task, run.name) for run in runs}
     others = [each for each in records.runs if (each.task, each.name) not in planned]
     if others:
         print(f"\nother runs: {len(others)}")
         for other in others:
-            print(f"  {other.task}/{other.name}: {_other(other)}")
+            print(f"  {other.task}/{other.name}: {_told(other)}")
 
 
-def _other(other: Run) -> str:
+def _told(other: Run) -> str:
+    return f"{_stands(other)}, {other.edits}" if other.edits else _stands(other)
+
+
+def _stands(other: Run) -> str:
     if other.results is not None:
         return f"done, test accuracy {other.accuracy:.1%}"
     standing = stand(other.folder)

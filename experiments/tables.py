@@ -35,7 +35,7 @@ from experiments.grids import (
 )
 from experiments.intervals import beyond_chance
 from experiments.places import REPORT
-from experiments.run_records import Records, edits, read_all
+from experiments.run_records import Records, read_all
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
 
@@ -404,9 +404,8 @@ def _notes(tasks: Iterable[str], rows: Iterable[Sequence[str | Entry]]) -> list[
             mine = " or ".join(map(str, sorted(classes)))
             notes.append(f"{task}: Table 1 has {size.classes} classes, ours {mine}")
     for cell in found:
-        for each in cell.runs:
-            if edited := edits(each):
-                notes.append(f"{each.folder.path}: {', '.join(edited)} edited by hand")
+        notes += [f"{each.folder.path}: {each.edits}" for each in cell.runs if each.edits]
+        notes += [f"{each.folder.path}: {each.edits}; not counted" for each in cell.not_counted]
     return list(dict.fromkeys(notes))
 
 

@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from base.files import sha256
 from experiments import printed
 from experiments.grids import PlannedRun
 from prototxt.caffenet import COPIED_LAYERS, SCENARIOS, last_layer
+from prototxt.keep import RECORD
 from prototxt.settings import PAPER
+from tools.runs import prototxt_folder
 
 MARK = "made for a test, never trained"
 
@@ -53,6 +56,18 @@ def make_run(
     if tested:
         _write_test(folder, right, images, list(classes), pictures, seed)
     return folder
+
+
+def edit_by_hand(
+    folder: Path, text: str = "num_output: 4000\n", name: str = "train_val.prototxt"
+) -> None:
+    """Make it as if a prototxt of this run had been edited between `make prototxt` and `train`."""
+    made = prototxt_folder(folder.parent.name, folder.name)
+    made.mkdir(parents=True, exist_ok=True)
+    generated = [folder / "train_val.prototxt", folder / "solver.prototxt"]
+    (made / RECORD).write_text(json.dumps({path.name: [sha256(path)] for path in generated}))
+    (folder / name).write_text(text)
+    (made / name).write_text(text)
 
 
 def record(

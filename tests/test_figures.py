@@ -29,7 +29,7 @@ from experiments.printed import INITS, by_scenario
 from experiments.run_records import read_all
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
-from tests.made_runs import make_run
+from tests.made_runs import edit_by_hand, make_run
 from tests.pictures import write_jpeg
 from tools.confusion import Matrix, draw
 from tools.plots import WIDTH, draw_confusion, draw_curve, look
@@ -147,6 +147,21 @@ def test_curves_by_scenario(place: Path) -> None:
     table = plot("7", Choice(), read_all()).table
     assert list(dict.fromkeys(table["curve"])) == list(SCENARIOS)
     assert table["val_accuracy"].max() < 0.6  # not the flickr run
+
+
+def test_edited_runs_are_drawn_only_where_there_is_no_other(place: Path) -> None:
+    for scenario in ("all", "only_last"):
+        plan = PlannedRun("wikiart_style", "hybrid", scenario, PAPER)
+        edit_by_hand(make_run(RUNS, plan, right=90, name=f"edit-{scenario}"))
+    make_run(RUNS, PlannedRun("wikiart_style", "hybrid", "all", PAPER), right=70)
+    remark = "wikiart_style/edit-only_last: edited by hand (train_val.prototxt)"
+    for number in ("7", "8", "9"):
+        made = plot(number, Choice(), read_all())
+        names = made.table["run" if "run" in made.table else "runs"].dropna()
+        assert set(names) == {"hybrid-all", "edit-only_last"}
+        assert made.remarks == (remark,)
+    for number in ("10", "11"):  # its best run
+        assert remark in plot(number, Choice(), read_all()).remarks
 
 
 def test_a_run_on_its_way_is_drawn_as_far_as_it_is(place: Path) -> None:

@@ -20,7 +20,7 @@ from experiments.grids import PlannedRun
 from experiments.run_records import read_all
 from prototxt.settings import PAPER, Settings
 from tests.browser import Browser, chromium
-from tests.made_runs import made_paper, make_run
+from tests.made_runs import edit_by_hand, made_paper, make_run
 from tools.plan import _flags as plan_flags
 from tools.runs import RUNS
 
@@ -178,6 +178,20 @@ def test_faults_are_named(place: Path) -> None:
     page = Page(REPORT / "runs/wga_genre/hybrid-all.html")
     assert "Not tested: its results.json can't be read" in page.text
     assert not (REPORT / "runs/wga_genre/flickr-all.html").exists()
+
+
+def test_edited_runs_are_listed_as_such(place: Path) -> None:
+    make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
+    plan = PlannedRun("wga_genre", "hybrid", "all", PAPER)
+    edit_by_hand(make_run(RUNS, plan, right=42, name="edit"))
+    report.build(read_all())
+    markdown = (REPORT / "report.md").read_text(encoding="utf-8")
+    edited = "edited by hand (train_val.prototxt)"
+    assert f"| wga_genre | edit | tested, {edited} | 0.4200 |" in markdown
+    assert "| wga_genre | hybrid-all | tested | 0.7000 |" in markdown
+    assert "2 runs: 2 tested." in markdown
+    assert f"tested, {edited}" in Page(REPORT / "index.html").text
+    assert f"It was {edited}" in Page(REPORT / "runs/wga_genre/edit.html").text
 
 
 def test_runs_that_are_gone_leave_the_report(place: Path) -> None:

@@ -15,7 +15,7 @@ from experiments import significance
 from experiments.grids import PlannedRun
 from experiments.run_records import read_all
 from prototxt.settings import PAPER
-from tests.made_runs import make_run
+from tests.made_runs import edit_by_hand, make_run
 from tools.runs import RUNS
 
 
@@ -113,6 +113,16 @@ def test_named_runs(
         run_it(monkeypatch, "--task", "wga_genre", "--runs", "hybrid-al", "hybrid-all")
     with pytest.raises(UserError, match="RUNS=wga_artist/hybrid-all: no run of wga_genre"):
         run_it(monkeypatch, "--task", "wga_genre", "--runs", "wga_artist/hybrid-all", names[1])
+
+
+def test_an_edited_run_is_told(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
+    edit_by_hand(make_run(RUNS, PlannedRun("wga_genre", "flickr", "all", PAPER)))
+    run_it(monkeypatch, "--task", "wga_genre")
+    said = capsys.readouterr().out
+    assert "experiments/runs/wga_genre/flickr-all: edited by hand (train_val.prototxt)" in said
 
 
 def test_one_run_is_not_enough(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

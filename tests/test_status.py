@@ -22,7 +22,7 @@ from experiments.pool import Outcome
 from experiments.run_records import read_all
 from experiments.standing import DONE, FAILED, INTERRUPTED, MISSING, RUNNING, make_log, stand
 from prototxt.settings import Settings
-from tests.made_runs import make_run, record
+from tests.made_runs import edit_by_hand, make_run, record
 from tests.small_world import PROJECT
 from tools.runs import RUNS
 
@@ -131,6 +131,18 @@ def test_a_run_whose_results_do_not_count_is_not_called_done_alone() -> None:
     said = status("--grid", "table2")
     assert f"{plan.task}/again: done, but its results are not counted: see below" in said
     assert "/again/results.json: left out: the same experiment" in said
+
+
+def test_edited_runs_are_named_with_their_accuracy() -> None:
+    first, second = paper()[:2]
+    make_run(RUNS, first)
+    edit_by_hand(make_run(RUNS, first, right=42, name="edit"))
+    edit_by_hand(make_run(RUNS, second, right=55))
+    said = status("--grid", "table2")
+    edited = "edited by hand (train_val.prototxt)"
+    assert f"{first.task}/edit: done, test accuracy 42.0%, {edited}" in said
+    assert f"{second}: done, test accuracy 55.0%, {edited}" in said
+    assert "left out" not in said
 
 
 def test_killed_is_not_running() -> None:

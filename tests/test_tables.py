@@ -16,6 +16,7 @@ import pytest
 from scipy.stats import binomtest
 
 from base.errors import UserError
+from base.files import sha256
 from experiments import printed, report, status, tables
 from experiments.grids import PlannedRun, load_grid, merge
 from experiments.intervals import beyond_chance, wilson
@@ -23,7 +24,7 @@ from experiments.run_records import read_all
 from experiments.standing import DONE, FAILED, INTERRUPTED, MISSING, stand
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
-from tests.made_runs import made_paper, make_run, record
+from tests.made_runs import edit_by_hand, made_paper, make_run, record
 from tools.runs import RUNS, RunFolder
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -279,7 +280,7 @@ def test_the_table_of_a_grid_has_the_notes_of_its_tasks(place: Path) -> None:
     assert table.notes == (
         "wga_timeframe from hybrid, all layers: Table 2 prints 0.527, Table 3 0.526",
         "wga_genre: Table 1 has 6 classes, ours 4",
-        "experiments/runs/wga_genre/hybrid-all: batch 64 edited by hand",
+        "experiments/runs/wga_genre/hybrid-all: edited by hand (batch 64)",
     )
     other = make_run(RUNS, replace(GOOD, init="flickr"))
     inputs = {**json.loads((other / "run.json").read_text())["inputs"], "test": "9" * 64}
@@ -528,7 +529,86 @@ def test_edited_prototxts_are_said_in_the_notes(place: Path) -> None:
     made.write_text(json.dumps({"train_val.prototxt": ["0" * 64], "solver.prototxt": ["0" * 64]}))
     change("run.json", batch=64)(folder)
     text = tables.markdown(tables.make("2", read_all()))
-    assert "hybrid-all: batch 64, train_val.prototxt, solver.prototxt edited by hand" in text
+    words = "edited by hand (batch 64, train_val.prototxt, solver.prototxt)"
+    assert f"experiments/runs/wga_genre/hybrid-all: {words}" in text
+
+
+def of_table_2(init: str = "hybrid") -> dict[str, Any]:
+    """The line of wga_genre from this init."""
+    lines = tables.make("2", read_all()).records
+    return next(line for line in lines if (line["task"], line["init"]) == ("wga_genre", init))
+
+
+def test_an_edited_run_is_an_experiment_of_its_own(place: Path) -> None:
+    make_run(RUNS, GOOD, right=70)
+    edit_by_hand(make_run(RUNS, GOOD, right=90, name="edit"))
+    records = read_all()
+    assert not records.faults
+    assert {run.name: run.accuracy for run in records.tested} == {"edit": 0.9, "hybrid-all": 0.7}
+    assert (of_table_2()["runs"], of_table_2()["accuracy"]) == ("hybrid-all", 0.7)
+    note = "experiments/runs/wga_genre/edit: edited by hand (train_val.prototxt); not counted"
+    for number in ("2", "3", "4"):
+        table = tables.make(number, records)
+        assert note in table.notes
+        assert "edit" not in {line["runs"] for line in table.records}
+
+
+def test_an_edited_run_stands_where_there_is_no_other(place: Path) -> None:
+    edit_by_hand(make_run(RUNS, GOOD, right=90, name="edit"))
+    edit_by_hand(make_run(RUNS, GOOD, right=95, name="another"), "num_output: 5000\n")
+    edit_by_hand(make_run(RUNS, replace(GOOD, init="flickr"), right=80, name="mine"))
+    edit_by_hand(make_run(RUNS, replace(GOOD, init="flickr"), right=60), "num_output: 5\n")
+    notes = tables.make("2", read_all()).notes
+    assert of_table_2()["runs"] == "another"
+    assert of_table_2("flickr")["runs"] == "flickr-all"  # the standard name first
+    edited = "edited by hand (train_val.prototxt)"
+    assert f"experiments/runs/wga_genre/another: {edited}" in notes
+    assert f"experiments/runs/wga_genre/edit: {edited}; not counted" in notes
+
+
+def test_an_edited_seed_is_not_averaged_in_and_is_told_in_the_grids_table(place: Path) -> None:
+    grid = place / "mine.toml"
+    grid.write_text('[[runs]]\ntasks = ["wga_genre"]\ninits = ["hybrid"]\nseeds = [1, 2, 3]\n')
+    for seed, right in ((1, 70), (2, 90), (3, 72)):
+        folder = make_run(RUNS, replace(GOOD, settings=replace(PAPER, seed=seed)), right=right)
+        if seed == 2:
+            edit_by_hand(folder)
+    table = tables.grid_table(grid, read_all())
+    assert table.records[0]["runs"] == "hybrid-all, hybrid-all-seed3"
+    assert table.records[0]["accuracy"] == pytest.approx(0.71)
+    note = "hybrid-all-seed2: edited by hand (train_val.prototxt); not counted"
+    assert f"experiments/runs/wga_genre/{note}" in table.notes
+
+
+def test_seeds_that_were_edited_alike_have_a_mean(place: Path) -> None:
+    for seed, right in ((1, 70), (2, 90)):
+        folder = make_run(RUNS, replace(GOOD, settings=replace(PAPER, seed=seed)), right=right)
+        edit_by_hand(folder, f"base_lr: 0.5\nrandom_seed: {seed}  # own\n", "solver.prototxt")
+    assert of_table_2()["runs"] == "hybrid-all, hybrid-all-seed2"
+    assert of_table_2()["accuracy"] == pytest.approx(0.8)
+    again = make_run(RUNS, GOOD, right=80, name="again")
+    edit_by_hand(again, "base_lr: 0.5\nrandom_seed: 1\n", "solver.prototxt")
+    assert of_table_2()["runs"] == "hybrid-all, hybrid-all-seed2"
+    (fault,) = read_all().faults
+    assert "again/results.json: left out: the same experiment" in str(fault)
+
+
+def test_prototxts_generated_anew_for_another_device_are_not_edited(place: Path) -> None:
+    folder = make_run(RUNS, GOOD)
+    (folder / "solver.prototxt").write_text("base_lr: 0.1\nsolver_mode: CPU\n")
+    edit_by_hand(folder, (folder / "train_val.prototxt").read_text())  # the same text again
+    made = Path("prototxt/wga_genre/hybrid-all")
+    anew = made / "solver.prototxt"
+    for text, edits in (
+        ("base_lr: 0.1\nsolver_mode: GPU\ndevice_id: 0\n", ""),
+        ("base_lr: 0.2\nsolver_mode: GPU\ndevice_id: 0\n", "edited by hand (solver.prototxt)"),
+    ):
+        anew.write_text(text)
+        known = json.loads((made / ".generated.json").read_text())
+        known["solver.prototxt"] = [sha256(anew)]
+        (made / ".generated.json").write_text(json.dumps(known))
+        (run,) = read_all().runs
+        assert str(run.edits) == edits
 
 
 def test_the_record_made_for_tests_says_so() -> None:

@@ -34,7 +34,10 @@ class Choice:
 
 
 def pick(records: Records, wanted: PlannedRun) -> Run | None:
-    """The run with the lowest seed that is the wanted one in all else, trained or on its way."""
+    """The run with the lowest seed that is the wanted one in all else, trained or on its way.
+
+    One that was edited by hand only where there is no other.
+    """
     found = [
         run
         for run in records.runs
@@ -43,13 +46,15 @@ def pick(records: Records, wanted: PlannedRun) -> Run | None:
         and without_seed(run.plan.settings) == without_seed(wanted.settings)
         and run.folder.curve.is_file()
     ]
-    # A finished one before one on its way.
+    # A finished one before one on its way, one of the standard name before its twins.
     return min(
         found,
         key=lambda run: (
+            bool(run.edits),
             run.state != states.TRAINED,
             run.plan.split_seed,
             run.plan.settings.seed,
+            run.name != run.plan.name,
             run.name,
         ),
         default=None,
@@ -65,3 +70,8 @@ def inits_of(records: Records, task: str, settings: Settings, first: Iterable[st
     }
     known = list(first)
     return [*known, *sorted(found - set(known))]
+
+
+def edited(runs: Iterable[Run]) -> list[str]:
+    """A remark on each run that was edited by hand."""
+    return [f"{run.task}/{run.name}: {run.edits}" for run in runs if run.edits]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from base.errors import UserError
 from experiments.cells import best, cells
-from experiments.figures.choice import Choice
+from experiments.figures.choice import Choice, edited
 from experiments.figures.plot import Plot
 from experiments.grids import PlannedRun
 from experiments.predictions import read_confusion
@@ -62,7 +62,7 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
         table=pd.concat([_numbers(each) for each in found]) if found else pd.DataFrame(),
         draw=(lambda: draw([each.drawn for each in found])) if found else None,
         missing=tuple(missing),
-        remarks=tuple(remarks),
+        remarks=(*remarks, *edited(each.run for each in found)),
     )
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from base.errors import UserError
-from experiments.figures.choice import Choice, inits_of, pick
+from experiments.figures.choice import Choice, edited, inits_of, pick
 from experiments.figures.plot import COLOURS, LINES, MARKERS, Plot, bare
 from experiments.grids import PlannedRun
 from experiments.printed import INITS
@@ -121,6 +121,6 @@ def _unique(lines: list[_Line]) -> list[_Line]:
 
 
 def _remarks(run: Run) -> list[str]:
-    if run.plan.settings.seed != Choice().settings.seed:
-        return [f"{run.name}: seed {run.plan.settings.seed}"]
-    return []
+    seed = run.plan.settings.seed
+    of_seed = [f"{run.name}: seed {seed}"] if seed != Choice().settings.seed else []
+    return of_seed + edited([run])

@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from base.errors import UserError
-from experiments.figures.choice import Choice
+from experiments.figures.choice import Choice, edited
 from experiments.figures.confusion import chosen_run
 from experiments.figures.plot import Plot
 from experiments.grids import PlannedRun
@@ -52,7 +52,7 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
         table=table,
         draw=(lambda: _draw(table, root)) if len(table) else None,
         missing=() if run else (PlannedRun(task, choice.init, "all", choice.settings).make_line,),
-        remarks=tuple(remarks),
+        remarks=(*remarks, *edited([run] if run else [])),
     )
 
 

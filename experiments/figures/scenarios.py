@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from experiments import printed
 from experiments.cells import cells, find
-from experiments.figures.choice import Choice, pick
+from experiments.figures.choice import Choice, edited, pick
 from experiments.figures.plot import COLOURS, PRINTED_COLOUR, Plot, bare
 from experiments.grids import PlannedRun
 from experiments.run_records import Records, Run
@@ -22,11 +22,12 @@ _TASK = "wikiart_style"
 def accuracy(number: str, choice: Choice, records: Records) -> Plot:
     """Figure 8: bars of test accuracy, printed and ours."""
     task, every = choice.task or _TASK, cells(records.tested)
-    rows, missing = [], []
+    rows, missing, remarks = [], [], []
     for scenario in SCENARIOS:
         cell = find(every, task, choice.init, scenario, choice.settings)
         if cell is None:
             missing.append(PlannedRun(task, choice.init, scenario, choice.settings).make_line)
+        remarks += edited(cell.runs) if cell else []
         low, high = cell.interval if cell and cell.interval else (None, None)
         rows.append(
             {
@@ -50,13 +51,14 @@ def accuracy(number: str, choice: Choice, records: Records) -> Plot:
         table=table,
         draw=(lambda: _draw_accuracy(table, title)) if len(missing) < len(SCENARIOS) else None,
         missing=tuple(missing),
+        remarks=tuple(remarks),
     )
 
 
 def time(number: str, choice: Choice, records: Records) -> Plot:
     """Figure 9: bars of training time."""
     task = choice.task or _TASK
-    rows, missing, machines = [], [], set()
+    rows, missing, remarks, machines = [], [], [], set()
     for scenario in SCENARIOS:
         wanted = PlannedRun(task, choice.init, scenario, choice.settings)
         run = pick(records, wanted)
@@ -64,6 +66,7 @@ def time(number: str, choice: Choice, records: Records) -> Plot:
             missing.append(wanted.make_line)
             continue
         machines.add(_machine(run))
+        remarks += edited([run])
         rows.append(
             {
                 "scenario": scenario,
@@ -75,7 +78,8 @@ def time(number: str, choice: Choice, records: Records) -> Plot:
         )
     table = pd.DataFrame(rows)
     title = f"Figure {number}: training time of the scenarios, {task} from {choice.init}"
-    remark = "the runs were trained on different machines: their times can't be compared"
+    if len(machines) > 1:
+        remarks.append("the runs were trained on different machines: their times can't be compared")
     return Plot(
         name=choice.name(number),
         title=title,
@@ -84,7 +88,7 @@ def time(number: str, choice: Choice, records: Records) -> Plot:
         table=table,
         draw=(lambda: _draw_time(table, title)) if rows else None,
         missing=tuple(missing),
-        remarks=(remark,) if len(machines) > 1 else (),
+        remarks=tuple(remarks),
     )
 
 
