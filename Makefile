@@ -40,30 +40,34 @@ endif
 
 # ---- What a target cannot do without, and values that no target takes: said before any work ------
 
-# $(call need,target,NAME,example)
-need = $(if $($(2)),,$(error make $(1) needs $(2)=, as: make $(1) $(2)=$(3)))
-need_collection = $(if $(IMAGES),,$(call need,$(1),TASK,wikiart_genre))
-need_models = $(call need,$(1),MODELS,"<run> <run>")$(need_collection)
-NEEDS.inspect          = $(call need,$(1),WEIGHTS,models/hybrid/hybridCNN_iter_700000_upgraded.caffemodel)
-NEEDS.images           = $(if $(SOURCE),,$(call need,$(1),TASK,wga_genre))
-NEEDS.grid             = $(call need,$(1),GRID,table2)
-NEEDS.table            = $(call need,$(1),GRID,my.toml)
-NEEDS.significance     = $(call need,$(1),TASK,wga_genre)
-NEEDS.predict          = $(call need,$(1),WEIGHTS,a.caffemodel)$(call need,$(1),TASK,wga_genre)
-NEEDS.features         = $(call need,$(1),WEIGHTS,wga_genre/hybrid-all)$(need_collection)
-NEEDS.similar          = $(call need,$(1),QUERY,a.jpg)$(need_models)
-NEEDS.retrieval-scores = $(call need,$(1),MODELS,"<run> <run>")$(call need,$(1),TASK,wikiart_genre)
-NEEDS.fig15            = $(need_models)
-NEEDS.fig16            = $(need_models)
-NEEDS.explain          = $(call need,$(1),IMAGE,a.jpg)$(call need,$(1),RUN,wga_genre/hybrid-all)
-NEEDS.serve            = $(need_models)
-ifneq ($(LOG),)
-NEEDS.compare          = $(call need,$(1),RUN,wga_genre/hybrid-all LOG=$(LOG))
-else
-NEEDS.compare          = $(if $(and $(WEIGHTS),$(WITH)),,$(error make compare needs \
-                           LOG=their.log RUN=task/run, or WEIGHTS=a.caffemodel WITH=b.caffemodel))
-endif
-CHECKED := $(foreach goal,$(MAKECMDGOALS),$(call NEEDS.$(goal),$(goal)))
+# Of each target, the variables without which it can do nothing, each with an example.
+comma                  := ,
+OF_A_COLLECTION        := $(if $(IMAGES),,TASK=wikiart_genre)
+NEEDS.inspect          := WEIGHTS=models/hybrid/hybridCNN_iter_700000_upgraded.caffemodel
+NEEDS.images           := $(if $(SOURCE),,TASK=wga_genre)
+NEEDS.grid             := GRID=table2
+NEEDS.table            := GRID=my.toml
+NEEDS.compare          := $(if $(LOG)$(RUN),LOG=their.log RUN=wga_genre/hybrid-all,WEIGHTS=a.caffemodel \
+                          WITH=b.caffemodel)
+NEEDS.significance     := TASK=wga_genre
+NEEDS.predict          := WEIGHTS=a.caffemodel TASK=wga_genre
+NEEDS.features         := WEIGHTS=wga_genre/hybrid-all $(OF_A_COLLECTION)
+NEEDS.similar          := QUERY=a.jpg MODELS=wga_genre/hybrid-all $(OF_A_COLLECTION)
+NEEDS.retrieval-scores := MODELS=wga_genre/hybrid-all TASK=wikiart_genre
+NEEDS.fig15            := MODELS=wga_genre/hybrid-all $(OF_A_COLLECTION)
+NEEDS.fig16            := MODELS=wga_genre/hybrid-all $(OF_A_COLLECTION)
+NEEDS.explain          := IMAGE=a.jpg RUN=wga_genre/hybrid-all
+NEEDS.serve            := MODELS=wga_genre/hybrid-all $(OF_A_COLLECTION)
+OR.compare             := $(if $(LOG)$(RUN),,$(comma) or LOG=their.log RUN=<task>/<run>)
+OR.images              := $(comma) or SOURCE=wga
+name_of  = $(firstword $(subst =, ,$(1)))
+lacks    = $(strip $(foreach each,$(NEEDS.$(1)),$(if $($(call name_of,$(each))),,$(call name_of,$(each))=)))
+complain = $(if $(call lacks,$(1)),$(error make $(1) needs $(call lacks,$(1)), as: \
+           make $(1) $(strip $(NEEDS.$(1)))$(OR.$(1))))
+CHECKED := $(foreach goal,$(MAKECMDGOALS),$(call complain,$(goal)))
+
+# A setting that is given and empty would quietly be the paper's.
+CHECKED += $(foreach name,$(filter $(SETTINGS),$(GIVEN)),$(if $($(name)),,$(error $(name)= is empty)))
 
 # $(call one_of,NAME,values): NAME is empty or one of them.
 one_of = $(if $(filter-out $(2),$($(1))),$(error $(1)=$($(1)): it must be one of: $(2)))
@@ -161,18 +165,17 @@ $(STEPS): .venv/.ready
 	@plan=$$($(PY) -m tools.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@ $$plan"
 else
 lists: $(DATA)/lists.json
-	@echo "$(DATA)/: lists are there and up to date"
 
 lmdb: $(DATA)/lmdb.json
-	@echo "$(DATA)/: LMDBs and mean are there and up to date"
 
-$(DATA)/lists.json: datasets/tasks.toml $(wildcard $(SOURCE_FOLDER)/*)
-	@$(PY) -m tools.make_lists --task '$(TASK)' --seed '$(SPLIT_SEED)' --split '$(SPLIT)' --raw '$(RAW)'
-	@touch $@
+# Looked at each time: an image may have come anywhere below. What is the same keeps its date.
+$(DATA)/lists.json: always
+	@$(PY) -m tools.make_lists --task '$(TASK)' --seed '$(SPLIT_SEED)' --split '$(SPLIT)' --raw '$(RAW)' \
+	  $(if $(filter lists,$(MAKECMDGOALS)),$(FORCED))
 
 # FORCE=1 is for the prototxts and the run; the LMDBs too only when they are what is asked for.
 AGAIN := $(if $(filter lmdb,$(MAKECMDGOALS)),$(FORCED))
-$(DATA)/lmdb.json: $(DATA)/lists.json $(if $(AGAIN),always)
+$(DATA)/lmdb.json: $(DATA)/lists.json $(if $(AGAIN)$(filter lmdb,$(MAKECMDGOALS)),always)
 	@$(PY) -m tools.make_lmdb --data '$(DATA)' $(AGAIN) \
 	  $(if $(WORKERS),--workers '$(WORKERS)') $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken)
 	@touch $@
@@ -193,11 +196,11 @@ evaluate: train
 	@$(PY) -m tools.test --task '$(TASK)' --data '$(DATA)' --run '$(RUN_NAME)' $(DEVICE) $(FORCED)
 endif
 
-verify-lmdb: .venv/.ready  ## read TASK's LMDBs again: keys, labels, sizes, mean
+verify-lmdb: .venv/.ready  ## read TASK's LMDBs again: keys, labels, sizes, mean; some images too
 	@plan=$$($(PY) -m tools.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@-of $$plan"
 
 verify-lmdb-of:
-	@$(PY) -m tools.verify_lmdb --data '$(DATA)'
+	@$(PY) -m tools.verify_lmdb --data '$(DATA)' --decode 20
 
 images: .venv/.ready  ## download the images of SOURCE (wga or wikiart), or of TASK, politely
 	@$(PY) -m tools.get_images $(if $(SOURCE),--source '$(SOURCE)',--task '$(TASK)') --raw '$(RAW)'
@@ -298,7 +301,7 @@ test: .venv/.with-dev $(ENGINE) sample  ## the tests, on real Caffe; TESTS=tests
 	@$(if $(BROWSER),,echo "the tests in a real browser are left out: apt-get install chromium chromium-driver")
 	@$(PY) -m pytest $(if $(BROWSER),,-m 'not browser') $(TESTS)
 
-BENCHES ?= $(if $(filter auto none,$(GPU)),overhead lmdb grid similar,gpu)
+BENCHES ?= $(if $(filter auto none,$(GPU)),overhead lists lmdb grid similar,gpu)
 bench: .venv/.with-search $(ENGINE) sample  ## figures of speed, with the machine's cores; BENCHES="lmdb grid" for some
 	@for each in $(BENCHES); do echo "== bench.$$each"; \
 	  $(PY) -m bench.$$each $$(test $$each = gpu && echo --gpu '$(GPU)') || exit; done

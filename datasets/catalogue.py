@@ -41,9 +41,10 @@ def missing(task: Task, raw: Path = RAW, *, images: bool = True) -> list[str]:
     source = _SOURCES[task.source]
     folder = task.folder(raw)
     lacks = []
+    name = task.collection or task.source
     if not source.files(folder):
-        lacks.append(f"the catalogue of {task.source}: goes into {folder}/; {source.GET_CATALOGUE}")
+        lacks.append(f"the catalogue of {name}: goes into {folder}/; {source.GET_CATALOGUE}")
     root = images_root(task, raw)
     if images and not any(path.is_file() for path in root.rglob("*")):
-        lacks.append(f"the images of {task.source}: go into {root}/; {source.GET_IMAGES}")
+        lacks.append(f"the images of {name}: go into {root}/; {source.GET_IMAGES}")
     return lacks

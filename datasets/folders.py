@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ PARTS = ("train", "val", "test")
 SPLITS = ("by_image", "by_work")
 
 DATASETS = Path("datasets")
+_NAME = re.compile(rf"(?P<task>\w+?)(?:-(?P<split>{'|'.join(SPLITS)}))?(?:-seed(?P<seed>\d+))?")
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,16 @@ def data_folder(task: str, *, seed: int = 1, split: str = "by_image") -> DataFol
     if seed != 1:
         name += f"-seed{seed}"
     return DataFolder(DATASETS / name)
+
+
+def lists_command(folder: Path) -> str:
+    """What makes the lists of a data folder, as far as its name tells."""
+    match = _NAME.fullmatch(folder.name)
+    if match is None:
+        return f"make lists TASK={folder.name}"
+    split = f" SPLIT={match['split']}" if match["split"] else ""
+    seed = f" SPLIT_SEED={match['seed']}" if match["seed"] else ""
+    return f"make lists TASK={match['task']}{split}{seed}"
 
 
 def _part(part: str) -> str:

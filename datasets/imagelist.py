@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from base.errors import UserError
+from datasets.folders import lists_command
 
 LONGEST_PATH = 511 - len("00000000_")  # bytes; LMDB's longest key is 511
 
@@ -33,7 +34,7 @@ def read_list(path: Path, classes: int) -> list[Entry]:
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
-        raise UserError(f"no list {path}; `make lists` makes it") from None
+        raise UserError(f"no list {path}; make it with: {lists_command(path.parent)}") from None
     if lines[-1] == b"":
         lines.pop()
     if not lines:
@@ -65,7 +66,9 @@ def read_classes(path: Path) -> Sequence[str]:
     try:
         names = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise UserError(f"no class file {path}; `make lists` makes it") from None
+        raise UserError(
+            f"no class file {path}; make it with: {lists_command(path.parent)}"
+        ) from None
     if not names or "" in names:
         raise UserError(f"{path} has no class names, or an empty one; make the lists again")
     return names

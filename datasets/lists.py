@@ -14,22 +14,31 @@ from typing import Any
 
 from base.errors import UserError
 from base.files import sha256, whole_file
-from datasets.folders import PARTS, DataFolder
+from datasets.folders import PARTS, DataFolder, lists_command
 from datasets.select import Selection
 from datasets.split import by_image, by_work
 from datasets.tasks import Task
 
-_AGAIN = "make the lists again with: python -m tools.make_lists"
 _PROJECT = Path(__file__).resolve().parents[1]
 
 
 def make_lists(
-    selection: Selection, task: Task, folder: DataFolder, *, images: Path, seed: int, split: str
+    selection: Selection,
+    task: Task,
+    folder: DataFolder,
+    *,
+    images: Path,
+    seed: int,
+    split: str,
+    force: bool = False,
 ) -> bool:
     """Split a selection and write its lists; False when the same ones were there already.
 
-    UserError when a class has too few images or works for the three parts.
+    UserError when a class has too few images or works for the three parts, and, without `force`,
+    when a list was changed by hand.
     """
+    if not force:
+        _refuse_changed_by_hand(folder)
     table = selection.table
     labels = dict(zip(table["image"], table["label"], strict=True))
     found = set(labels.values())
@@ -72,23 +81,53 @@ def make_lists(
     return _write(folder, texts, record)
 
 
+def _refuse_changed_by_hand(folder: DataFolder) -> None:
+    """UserError when a whole set of lists is there and one is no longer what was written."""
+    try:
+        hashes = dict(_read_json(folder)["sha256"])
+    except (UserError, KeyError, TypeError, ValueError):
+        return  # nothing there, or nothing whole
+    for name, known in hashes.items():
+        path = folder.path / name
+        if path.exists() and sha256(path) != known:
+            raise UserError(
+                f"{path} was changed since it was made: {lists_command(folder.path)} FORCE=1 makes "
+                "the lists anew; for labels of your own make a task of source 'folder' with a CSV"
+            )
+
+
 def read_record(folder: DataFolder) -> dict[str, Any]:
     """`lists.json`, after checking that every list is the one it was written with.
 
     UserError when there are no lists, or a list was changed or half made.
     """
-    if not folder.record.exists():
-        raise UserError(f"no lists in {folder.path}; make them with: python -m tools.make_lists")
+    record = _read_json(folder)
     try:
-        text = folder.record.read_bytes().decode("utf-8", "surrogateescape")
-        record: dict[str, Any] = json.loads(text)
         hashes = dict(record["sha256"])
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder.record} is damaged; {_AGAIN}") from error
+        raise UserError(
+            f"{folder.record} is damaged; make the lists again with: {lists_command(folder.path)}"
+        ) from error
     for name, known in hashes.items():
         path = folder.path / name
         if not path.exists() or sha256(path) != known:
-            raise UserError(f"{path} is not the list that {folder.record} describes; {_AGAIN}")
+            raise UserError(
+                f"{path} is not the list that {folder.record} describes; make the lists again "
+                f"with: {lists_command(folder.path)} FORCE=1"
+            )
+    return record
+
+
+def _read_json(folder: DataFolder) -> dict[str, Any]:
+    if not folder.record.exists():
+        raise UserError(f"no lists in {folder.path}; make them with: {lists_command(folder.path)}")
+    try:
+        text = folder.record.read_bytes().decode("utf-8", "surrogateescape")
+        record: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise UserError(
+            f"{folder.record} is damaged; make the lists again with: {lists_command(folder.path)}"
+        ) from error
     return record
 
 

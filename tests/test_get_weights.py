@@ -709,7 +709,7 @@ def test_the_tools_errors_are_one_line_each(zoo: Zoo, tmp_path: Path) -> None:
     assert error.startswith("error: one: could not get small.caffemodel: http://127.0.0.1:9/one: ")
     assert "two: could not get small.caffemodel: " in error
     done = tool("--models", zoo.root, "--init", "tow")
-    assert done.stderr == "error: unknown init 'tow': did you mean two?\n"
+    assert done.stderr == "error: unknown init 'tow': did you mean two? valid: one, two\n"
     done = tool("--models", zoo.root, "--file", "x")
     assert done.stderr == "error: say whose file it is: --init\n"
     done = tool("--models", zoo.root, CAFFE_PYTHON=str(tmp_path))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import UserError
-from datasets.folders import PARTS, DataFolder, data_folder
+from datasets.folders import PARTS, DataFolder, data_folder, lists_command
 from datasets.lists import images_root, read_record
 
 TASK = '[small]\nsource = "met"\nlabel = "nationality"\nat_least = 5\n'
@@ -132,14 +132,21 @@ main()
     assert left >= {"classes.txt", "train.txt", "val.txt", "test.txt", "lists.json"}
 
 
-def test_a_list_changed_afterwards_is_noticed_and_made_again(place: Path) -> None:
+def test_a_list_changed_afterwards_is_noticed_and_kept_till_forced(place: Path) -> None:
     make(place)
     folder = DataFolder(place / "data")
     whole = folder.list("val").read_bytes()
     folder.list("val").write_bytes(whole[:-5])
     with pytest.raises(UserError, match=r"val\.txt is not the list that"):
         read_record(folder)
-    make(place)
+    refused = make(place)
+    assert refused.returncode == 2
+    assert "val.txt was changed since it was made: make lists TASK=data FORCE=1" in refused.stderr
+    assert folder.list("val").read_bytes() == whole[:-5]
+    assert make(place, "--force").returncode == 0
+    assert folder.list("val").read_bytes() == whole
+    folder.list("val").unlink()  # gone is not changed
+    assert make(place).returncode == 0
     assert folder.list("val").read_bytes() == whole
 
 
@@ -213,3 +220,15 @@ def test_folders_of_other_seeds_and_splits_have_other_names() -> None:
         for split in ("by_image", "by_work")
     }
     assert names == {"a", "a-by_work", "a-seed2", "a-by_work-seed2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("wga_artist", "make lists TASK=wga_artist"),
+        ("wga_artist-seed12", "make lists TASK=wga_artist SPLIT_SEED=12"),
+        ("wga_artist-by_work-seed2", "make lists TASK=wga_artist SPLIT=by_work SPLIT_SEED=2"),
+    ],
+)
+def test_what_makes_the_lists_is_named(name: str, command: str) -> None:
+    assert lists_command(Path("datasets") / name) == command

@@ -489,7 +489,7 @@ def test_images_left_out_of_the_lmdbs_are_not_counted(project: Path, data: Path)
     ("more", "says"),
     [
         (["--lr", "-1"], "error: setting lr is -1: it must be more than 0\n"),
-        (["--scenario", "al"], "error: unknown scenario 'al': did you mean all?\n"),
+        (["--scenario", "al"], "error: unknown scenario 'al': did you mean all? valid: "),
         (["--data", "datasets/none"], "error: no class file datasets/none/classes.txt"),
         (["--gpu", "first"], "error: GPU=first: a GPU's number, none or auto"),
     ],

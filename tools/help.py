@@ -63,6 +63,12 @@ _VARIABLES = {
     "PYTHON": ("Python 3.11 or newer for .venv (python3)", "/usr/bin/python3.12"),
 }
 
+_BEGIN = """\
+  make demo                            the whole way on a small sample
+  make wikiart_genre INIT=sentiment    one experiment of the paper
+  make doctor                          what this machine has, and what is missing
+"""
+
 
 def main() -> None:
     """Print the page."""
@@ -70,8 +76,7 @@ def main() -> None:
     parser.add_argument("makefile", type=Path, help="the Makefile whose targets are listed")
     text = parser.parse_args().makefile.read_text(encoding="utf-8")
     print("Fine-tuning CaffeNet for fine art classification, on Caffe itself.\n")
-    print("make demo                                    the whole way on a small sample")
-    print("make wikiart_genre INIT=sentiment            one experiment of the paper\n")
+    print(_BEGIN)
     _section("targets", dict(_TARGET.findall(text)))
     _section("tasks: make TASK", _tasks())
     _section("inits: make wga_genre INIT=hybrid", _inits())
@@ -90,6 +95,7 @@ def main() -> None:
         "other variables",
         {f"{name}={example}": words for name, (words, example) in _VARIABLES.items()},
     )
+    print(f"to begin with\n{_BEGIN}", end="")  # once more, where a terminal shows it
 
 
 def _inits() -> dict[str, str]:

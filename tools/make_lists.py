@@ -28,6 +28,9 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, default=RAW, help=f"raw material (default {RAW}/)")
     parser.add_argument("--data-folder", type=Path, help="where to write, instead of datasets/…")
     parser.add_argument("--tasks", type=Path, default=TASKS, help="another file of tasks")
+    parser.add_argument(
+        "--force", action="store_true", help="make lists anew that were changed by hand"
+    )
     args = parser.parse_args()
 
     task = get_task(args.task, args.tasks)
@@ -42,7 +45,13 @@ def main() -> None:
     catalogue = read_catalogue(task, args.raw)
     selection = with_images(select(catalogue, task), catalogue.images)
     new = make_lists(
-        selection, task, folder, images=catalogue.images, seed=args.seed, split=args.split
+        selection,
+        task,
+        folder,
+        images=catalogue.images,
+        seed=args.seed,
+        split=args.split,
+        force=args.force,
     )
     for note in selection.notes:
         print(f"warning: {note}", file=sys.stderr)

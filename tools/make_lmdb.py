@@ -8,7 +8,7 @@ from typing import Any
 from base.cli import Parser, positive, run
 from base.errors import UserError
 from datasets.build import build_lmdbs, lmdb_record
-from datasets.folders import PARTS, DataFolder
+from datasets.folders import PARTS, DataFolder, lists_command
 from datasets.parallel import default_workers
 
 
@@ -28,7 +28,9 @@ def main() -> None:
 
     folder = DataFolder(args.data)
     if not folder.path.is_dir():
-        raise UserError(f"no folder {folder.path}; `make lists` makes it")
+        raise UserError(
+            f"no folder {folder.path}; make its lists with: {lists_command(folder.path)}"
+        )
     record = None if args.force else lmdb_record(folder)
     if record:
         print(f"up to date: {_summary(folder, record)}")

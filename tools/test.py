@@ -174,10 +174,8 @@ def _print(results: dict[str, Any], folder: RunFolder) -> None:
         f"{results['classes']} classes; chance {results['chance']:.1%}, "
         f"always the largest class {results['majority']:.1%}"
     )
-    print(
-        f"top-5 {results['top5']:.1%}, macro F1 {results['macro_f1']:.3f}, "
-        f"weighted F1 {results['weighted_f1']:.3f}"
-    )
+    top5 = f"top-5 {results['top5']:.1%}, " if results["classes"] > 5 else ""
+    print(f"{top5}macro F1 {results['macro_f1']:.3f}, weighted F1 {results['weighted_f1']:.3f}")
     print(f"record            {folder.record}\nresults           {folder.results}")
     print(f"predictions       {folder.path / 'predictions.csv'}")
     print(f"curve             {folder.path / 'curve.png'}")

@@ -18,7 +18,7 @@ from datasets.table import COLUMNS, Catalogue, Note, build, count, require_colum
 
 GET_CATALOGUE = (
     "put your images there as images/<class>/<name>.jpg, "
-    "or add a catalog.csv with a column image and columns of labels"
+    "or add a catalog.csv with a column path and columns of labels"
 )
 GET_IMAGES = "put your images there"
 
