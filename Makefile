@@ -246,9 +246,18 @@ grid: .venv/.ready $(ENGINE) $(if $(SCHEDULER),.venv/.with-grid)  ## all runs of
 status: .venv/.ready  ## which runs are done, running, failed, missing; their cost
 	@$(PY) -m experiments.status $(if $(GRID),--grid $(GRID))
 
+# Figure 15: a genre-tuned and a style-tuned model. Figure 16: models from each initialisation.
+TWO  := wikiart_genre/hybrid-all wikiart_style/hybrid-all
+FIVE := $(foreach init,caffenet hybrid memnet sentiment flickr,wikiart_genre/$(init)-all)
 paper: .venv/.ready  ## everything: all runs of the paper, its tables and figures, the report
-	@$(MAKE) --no-print-directory grid GRID='table2 table3 table4 figures'
-	@$(MAKE) --no-print-directory table1 fig2 fig3 report
+	@make="$(MAKE) --no-print-directory"; \
+	$$make grid GRID='table2 table3 table4 figures'; grid=$$?; \
+	$$make --keep-going table1 fig1 fig2 fig3 fig4; \
+	if test -f experiments/runs/wikiart_style/hybrid-all/results.json; then \
+	  $$make features WEIGHTS='$(TWO)' TASK=wikiart_genre; \
+	  $$make fig15 MODELS='$(TWO)' TASK=wikiart_genre; \
+	  $$make fig16 MODELS='$(FIVE)' TASK=wikiart_genre; fi; \
+	$$make report && exit $$grid
 
 # ---- Against somebody else's Caffe, and between runs ----------------------------------------------
 

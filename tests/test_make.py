@@ -155,6 +155,18 @@ def test_a_step_asks_for_what_it_needs_and_no_more(project: SmallProject) -> Non
     refused(project.make("verify-lmdb", "TASK=wikiart_genre"), "make lists TASK=wikiart_genre")
 
 
+def test_the_whole_paper_without_any_painting(project: SmallProject) -> None:
+    """What is missing is said, what can be made is made all the same, and make fails."""
+    done = project.make("paper", "GPU=none")
+    refused(
+        done, "98 of 98 runs failed", "the catalogue of wikiart: goes into datasets/raw/wikiart/"
+    )
+    report = project.path / "experiments" / "report"
+    assert "wrote" in done.stdout
+    assert (report / "table1.csv").exists()
+    assert "Table 2" in (report / "index.html").read_text()
+
+
 # ---- Steps ----
 
 
