@@ -16,7 +16,7 @@ from page.gallery import Gallery
 from page.thumbs import Thumbs
 from page.uploads import Decoder, Uploads
 from similarity.extra import load
-from similarity.index import KINDS
+from similarity.index import KINDS, index_kind
 from tools.artworks import artworks
 from tools.collection_flags import add_collection_flags, collection_from
 from tools.device import add_device_flags, pick_device
@@ -38,6 +38,7 @@ def main() -> None:
     models = list({(each := find_model(word)).name: each for word in arguments.models}.values())
     listener = _listen(arguments.host, arguments.port)
     collection = collection_from(arguments)
+    device = pick_device(arguments)
     sets = [open_features(model, collection) for model in models]
     gone = [item.image for item in sets[0].items if not (collection.root / item.image).is_file()]
     if len(gone) == len(sets[0]):
@@ -49,7 +50,6 @@ def main() -> None:
         print(
             f"warning: {len(gone):,} images are not in {collection.root} any more: {gone[0]}, ..."
         )
-    device = pick_device(arguments)
     indexes = [open_index(features, arguments.index) for features in sets]
     gallery = Gallery(collection, models, indexes, artworks(collection))
     cache = CACHE / f"{collection.name}-{collection.fingerprint[:12]}"
@@ -109,7 +109,9 @@ def _flags() -> argparse.ArgumentParser:
     parser = Parser(description=__doc__)
     parser.add_argument("--models", nargs="+", required=True, help="runs or inits with features")
     add_collection_flags(parser)
-    parser.add_argument("--index", default="exact", help=f"{', '.join(KINDS)} (%(default)s)")
+    parser.add_argument(
+        "--index", type=index_kind, default="exact", help=f"{', '.join(KINDS)} (%(default)s)"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (%(default)s)")
     parser.add_argument("--port", type=int, default=8765, help="%(default)s; 0: any free one")
     parser.add_argument(

@@ -116,6 +116,16 @@ def unit(vectors: Vectors) -> Vectors:
     return np.asarray(vectors / scale, np.float32)
 
 
+def index_kind(word: str) -> str:
+    """`word`, which must be one of KINDS: as a flag's type it is refused before any work.
+
+    Raises UserError for any other word.
+    """
+    if word not in KINDS:
+        raise unknown("INDEX", word, KINDS)
+    return word
+
+
 def build(features: FeatureSet, kind: str = "exact", tick: Ticker | None = None) -> Index:
     """An index over all rows of `features`.
 
@@ -125,8 +135,7 @@ def build(features: FeatureSet, kind: str = "exact", tick: Ticker | None = None)
     All but the exact one carry their recall@10 against it, measured with rows of the collection.
     Raises UserError for an unknown kind or an empty collection.
     """
-    if kind not in KINDS:
-        raise unknown("INDEX", kind, KINDS)
+    index_kind(kind)
     if not len(features):
         raise UserError(f"{features.path} holds no images: there is nothing to search")
     if kind == "exact":

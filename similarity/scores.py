@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,21 +25,26 @@ class Retrieval:
     chance: float  # expected precision of a random ranking
 
 
+def require(labels: NDArray[np.object_], ks: tuple[int, ...]) -> None:
+    """Raise UserError for labels and ks that can't be scored: known before there are vectors."""
+    counts = Counter(label for label in labels if label is not None)
+    if max(counts.values(), default=0) < 2:
+        raise UserError("no two images share a label: there is nothing to retrieve")
+    if max(ks) >= counts.total():
+        raise UserError(f"K={max(ks)}: only {counts.total()} images have a label")
+
+
 def retrieval(vectors: Vectors, labels: NDArray[np.object_], ks: tuple[int, ...]) -> Retrieval:
     """Each labelled image asks for its neighbours among the other labelled ones.
 
     `labels` holds a text, or None where the label is unknown: such images take no part. Raises
     UserError when no two images share a label, or a k is as large as the collection.
     """
+    require(labels, ks)
     known = np.array([label is not None for label in labels], bool)
     units = unit(vectors[known])
-    names, numbers = np.unique(labels[known].astype(str), return_inverse=True)
-    counts = np.bincount(numbers, minlength=len(names)) if len(numbers) else np.array([], int)
-    asking = np.flatnonzero(counts[numbers] > 1) if len(numbers) else np.array([], int)
-    if not len(asking):
-        raise UserError("no two images share a label: there is nothing to retrieve")
-    if max(ks) >= len(units):
-        raise UserError(f"K={max(ks)}: only {len(units)} images have a label")
+    _, numbers = np.unique(labels[known].astype(str), return_inverse=True)
+    asking = np.flatnonzero(np.bincount(numbers)[numbers] > 1)
     hits = dict.fromkeys(ks, 0.0)
     averages = chances = 0.0
     for query in asking:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -191,21 +192,68 @@ def test_search(device: Device) -> None:
         assert "recall@10" in tool(device, "tools.search", *words, "--index", kind)
 
 
+def test_a_folder_of_images_has_no_empty_columns(device: Device) -> None:
+    tool(device, "tools.extract", "--weights", "first", "--images", str(ROOT))
+    words = ["--query", str(IMAGE), "--models", "first", "--images", str(ROOT), "-k", "3"]
+    out = tool(device, "tools.search", *words, "--out", "of-folder")
+    assert not any(line.endswith(" ") for line in out.splitlines())
+    lines = Path("of-folder.csv").read_text().splitlines()
+    assert lines[0] == "model,rank,distance,image"
+    assert len(lines) == 4
+    assert all(line.endswith(".jpg") for line in lines[1:])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--query", "none.jpg", "--models", "first"], "none.jpg: no such file"),
         (["--query", "text.jpg", "--models", "first"], "text.jpg: "),
         (["--query", str(IMAGE), "--models", "first", "-k", "28"], "K=28: the collection has 27"),
-        (["--query", str(IMAGE), "--models", "first", "-k", "0"], "K=0"),
+        (["--query", str(IMAGE), "--models", "first", "-k", "0"], "must be 1 or more"),
         (["--query", str(IMAGE), "--models", "frist"], "unknown model 'frist': did you mean first"),
         (["--query", str(IMAGE), "--models", "first", "--index", "hsnw"], "did you mean hnsw"),
-        (["--query", str(IMAGE), "--models", "first", "--blob", "fc6"], "make features"),
+        (["--query", str(IMAGE), "--models", "first", "--blob", "fc6"], f"TASK={TASK} BLOB=fc6"),
+        (["--query", str(IMAGE), "--models", "first", "--blob", "fc9"], "did you mean fc7"),
     ],
 )
 def test_searches_that_cannot_be(device: Device, words: list[str], message: str) -> None:
     Path("text.jpg").write_text("no image")
     assert message in tool(device, "tools.search", *words, "--task", TASK, code=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "message"),
+    [
+        ("tools.search", ["--query", "none.jpg", "--models", "frist", "--index", "foo"], "INDEX"),
+        ("tools.search", ["--query", "none.jpg", "--models", "first"], "none.jpg"),
+        ("tools.search", ["--query", str(IMAGE), "--models", "first", "-k", "28"], "K=28"),
+        ("tools.search", ["--query", str(IMAGE), "--models", "first", "--blob", "fc9"], "blob"),
+        ("tools.extract", ["--weights", "first", "--blob", "fc9"], "blob"),
+        ("tools.extract", ["--weights", "first", "frist"], "unknown model 'frist'"),
+        ("tools.retrieval_scores", ["--models", "first", "-k", "1", "9"], "K=9: only 9 images"),
+        ("tools.retrieval_scores", ["--models", "first", "frist"], "unknown model 'frist'"),
+        ("tools.explain", ["--image", "none.jpg", "--run", "first"], "none.jpg"),
+        ("tools.explain", ["--image", str(IMAGE), "--run", "first", "--label", "Duch"], "Dutch"),
+        ("page.serve", ["--models", "frist", "--index", "foo"], "unknown INDEX 'foo'"),
+    ],
+)
+def test_mistakes_are_said_before_any_work(
+    device: Device, name: str, words: list[str], message: str
+) -> None:
+    """There is no Caffe to be asked: that would be the error, were it asked for."""
+    nowhere = replace(device, engine=replace(device.engine, python=Path("/nowhere/python")))
+    done = start(nowhere, name, *words, "--task", TASK)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert message.lower() in line.lower()
+
+
+def test_retrieval_of_a_folder_is_refused_before_its_features_are_taken(device: Device) -> None:
+    Path("unlabelled").mkdir()
+    Image.new("RGB", (60, 60)).save("unlabelled/1.jpg")
+    words = ["--models", "second", "--images", "unlabelled", "--part", "all"]
+    assert "no labels to score" in tool(device, "tools.retrieval_scores", *words, code=2)
+    assert not list(Path("experiments/features").glob("unlabelled*"))
 
 
 def test_files_that_have_moved(device: Device, world: SimilarWorld) -> None:
@@ -239,7 +287,9 @@ def test_figures_and_scores(device: Device) -> None:
     assert len(sheets) == 2
     assert all(Path(each).is_file() for each in sheets)
     said = tool(device, "tools.retrieval_scores", *models, "-k", "1", "3", "--out", "scores.csv")
-    assert "same nationality" in said
+    # What the classes are from is not said twice; here each class has one artist, too.
+    assert said.count("same ") == len(RUNS)
+    assert said.count("same class (artist, nationality): P@1 ") == len(RUNS)
     with Path("scores.csv").open(newline="") as handle:
         scores = list(csv.DictReader(handle))
     assert {row["same"] for row in scores} == {"class", "artist", "nationality"}

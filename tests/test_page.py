@@ -435,6 +435,7 @@ def left(group: int) -> list[str]:
 
 def test_what_it_refuses_to_serve(folder: Path, engine: Engine, tmp_path: Path) -> None:
     def serve(*words: str, place: Path = folder) -> str:
+        """The only line that it says: there is no bar of an index before it."""
         done = subprocess.run(
             [sys.executable, "-m", "page.serve", "--task", TASK, "--port", "0", *words],
             cwd=place,
@@ -443,9 +444,11 @@ def test_what_it_refuses_to_serve(folder: Path, engine: Engine, tmp_path: Path) 
             text=True,
         )
         assert done.returncode == 2
-        return done.stderr.splitlines()[-1]
+        (line,) = done.stderr.splitlines()
+        return str(line)
 
     assert "did you mean first" in serve("--models", "frist")
+    assert "GPU=seven: a GPU's number" in serve("--models", "first", "--gpu", "seven")
     elsewhere = serve("--models", "first", "--host", "203.0.113.1")
     assert elsewhere.startswith("error: can't serve on 203.0.113.1, port 0: ")
     assert "HOST=" in elsewhere

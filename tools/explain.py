@@ -14,7 +14,7 @@ from similarity.sheet import Shown, show
 from tools.artworks import artworks, caption, picture, query_pixels
 from tools.collection import task_collection
 from tools.device import add_device_flags, pick_device
-from tools.explanation import Explanation, data_of, explain, nearest_training_images
+from tools.explanation import Explanation, classes_of, data_of, explain, nearest_training_images
 from tools.extraction import Extractor
 from tools.feature_models import find_model
 
@@ -25,7 +25,7 @@ def main() -> None:
     word = f"{arguments.task}/{arguments.run}" if arguments.task else arguments.run
     model = find_model(word)
     pixels = query_pixels(arguments.image)
-    data_of(model)
+    classes_of(model, arguments.label)  # before Caffe starts
     with Extractor(pick_device(arguments)) as extractor:
         said = explain(extractor, model, pixels, label=arguments.label, layer=arguments.layer)
     near, note = [], ""

@@ -42,6 +42,14 @@ def data_of(model: Model) -> DataFolder:
     return DataFolder(Path(record["data"]))
 
 
+def classes_of(model: Model, label: str | None = None) -> tuple[str, ...]:
+    """The classes that a run knows. Raises UserError when `label` is none of them."""
+    classes = read_classes(data_of(model).classes)
+    if label is not None and label not in classes:
+        raise unknown("class", label, classes)
+    return tuple(classes)
+
+
 def explain(
     extractor: Extractor,
     model: Model,
@@ -55,10 +63,8 @@ def explain(
 
     Raises UserError for a class that the run does not know.
     """
-    classes = read_classes(data_of(model).classes)
-    if label is not None and label not in classes:
-        raise unknown("class", label, classes)
-    number = None if label is None else list(classes).index(label)
+    classes = classes_of(model, label)
+    number = None if label is None else classes.index(label)
     said = extractor.explain(model, pixels, label=number, layer=layer, timeout=timeout)
     probabilities = said["probabilities"]
     if len(probabilities) != len(classes):

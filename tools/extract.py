@@ -18,6 +18,8 @@ def main() -> None:
     """Extract what is not up to date, and say where it is."""
     arguments = _flags().parse_args()
     models = [find_model(word, arguments.mean) for word in arguments.weights]
+    for model in models:
+        model.check_blob(arguments.blob)
     collection = collection_from(arguments)
     device = pick_device(arguments)
     for model in models:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +47,16 @@ class Model:
     def request(self) -> dict[str, Any]:
         """The part of the worker's requests that names the model."""
         return {name: str(getattr(self, name)) for name in ("deploy", "weights", "mean")}
+
+    def check_blob(self, blob: str) -> None:
+        """Raise UserError when the deploy net has no such blob: before any work, Caffe's included.
+
+        Only its layers' tops are looked at; whether the net can run is for Caffe to say.
+        """
+        text = re.sub(r"#.*", "", self.deploy.read_text(encoding="utf-8"))
+        tops = re.findall(r"""\btop\s*:\s*["']([^"']*)["']""", text)
+        if blob not in tops:
+            raise unknown(f"BLOB of {self.name}", blob, set(tops))
 
     def source(self, collection: Collection, blob: str = FC7, batch: int = BATCH) -> Source:
         """What features of a collection by this model are made from."""

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import argparse
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from base.cli import Parser, run
 from base.errors import UserError
 from base.files import whole_file
-from similarity.scores import Retrieval, retrieval
-from tools.artworks import artworks
+from similarity.features import Item
+from similarity.scores import Retrieval, require, retrieval
+from tools.artworks import Artwork, artworks
 from tools.collection_flags import add_collection_flags, collection_from
 from tools.device import add_device_flags, pick_device
 from tools.extraction import extract
 from tools.feature_models import FEATURES, Model, find_model
 
 _COLUMNS = ("genre", "style", "artist", "timeframe", "nationality")
+
+Labels = NDArray[np.object_]  # one an image: a text, or None where it is not known
 
 
 def main() -> None:
@@ -32,48 +37,85 @@ def main() -> None:
     models = [find_model(word) for word in arguments.models]
     collection = collection_from(arguments)
     known = artworks(collection)
+    part = None if arguments.part == "all" else arguments.part
+    groups = _groups([item for item in collection.items if part in (None, item.part)], known)
+    if not groups:
+        raise UserError(f"nothing is known of the images of {collection.name}: no labels to score")
+    for _, labels in groups:
+        require(labels, ks)
     device = pick_device(arguments)
-    scores: list[tuple[Model, str, Retrieval]] = []
+    scores: list[tuple[Model, list[str], Retrieval]] = []
     for model in models:
         features = extract(collection, model, device)
-        rows = features.rows(None if arguments.part == "all" else arguments.part)
+        rows = features.rows(part)
         vectors = np.array(features.vectors[rows])
         items = [features.items[row] for row in rows]
-        for column in ("class", *_COLUMNS):
-            labels = np.array(
-                [
-                    item.label or None
-                    if column == "class"
-                    else known.get(item.image, {}).get(column)
-                    for item in items
-                ],
-                object,
-            )
-            names = [label for label in labels if label is not None]
-            if len(set(names)) > 1 and len(set(names)) < len(names):
-                scores.append((model, column, retrieval(vectors, labels, ks)))
-    if not scores:
-        raise UserError(f"nothing is known of the images of {collection.name}: no labels to score")
+        for columns, _ in groups:
+            labels = _labels(items, known, columns[0])
+            scores.append((model, columns, retrieval(vectors, labels, ks)))
     out = arguments.out or FEATURES / collection.name / "retrieval.csv"
     _write(out, scores, ks)
-    for model, column, each in scores:
+    for model, columns, each in scores:
         precision = ", ".join(f"P@{k} {each.precision[k]:.3f}" for k in ks)
+        others = f" ({', '.join(columns[1:])})" if columns[1:] else ""
         print(
-            f"{model.name}  same {column}: {precision}, mAP {each.mean_average_precision:.3f}; "
+            f"{model.name}  same {columns[0]}{others}: {precision}, "
+            f"mAP {each.mean_average_precision:.3f}; "
             f"chance {each.chance:.3f} ({each.queries:,} queries)"
         )
     print(out)
 
 
-def _write(path: Path, scores: list[tuple[Model, str, Retrieval]], ks: tuple[int, ...]) -> None:
+def _groups(items: Sequence[Item], known: dict[str, Artwork]) -> list[tuple[list[str], Labels]]:
+    """The columns that can be scored, and their labels; those that say the same are one group.
+
+    The column that a task's classes are from says the same as "class".
+    """
+    groups: list[tuple[list[str], Labels]] = []
+    for column in ("class", *_COLUMNS):
+        labels = _labels(items, known, column)
+        there = [label for label in labels if label is not None]
+        if not 1 < len(set(there)) < len(there):
+            continue
+        for columns, others in groups:
+            if _alike(labels, others):
+                columns.append(column)
+                break
+        else:
+            groups.append(([column], labels))
+    return groups
+
+
+def _labels(items: Sequence[Item], known: dict[str, Artwork], column: str) -> Labels:
+    return np.array(
+        [
+            item.label or None if column == "class" else known.get(item.image, {}).get(column)
+            for item in items
+        ],
+        object,
+    )
+
+
+def _alike(first: Labels, second: Labels) -> bool:
+    """Whether two columns label the same images, and tell the same of them apart."""
+    pairs = set(zip(first, second, strict=True))
+    return len(pairs) == len(set(first)) == len(set(second)) and all(
+        (one is None) == (other is None) for one, other in pairs
+    )
+
+
+def _write(
+    path: Path, scores: list[tuple[Model, list[str], Retrieval]], ks: tuple[int, ...]
+) -> None:
     with whole_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         header = [f"precision@{k}" for k in ks]
         writer.writerow(["model", "same", "queries", *header, "mAP", "chance"])
-        for model, column, each in scores:
+        for model, columns, each in scores:
             precision = [f"{each.precision[k]:.6f}" for k in ks]
             tail = [f"{each.mean_average_precision:.6f}", f"{each.chance:.6f}"]
-            writer.writerow([model.name, column, each.queries, *precision, *tail])
+            for column in columns:  # each a row of its own, for whoever looks for it
+                writer.writerow([model.name, column, each.queries, *precision, *tail])
 
 
 def _flags() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from base.errors import UserError
 from base.files import readable, sha256, whole_file
 from similarity.extra import load
 from similarity.features import FeatureSet
-from similarity.index import KINDS, Index, build
+from similarity.index import KINDS, Index, build, index_kind
 from similarity.sheet import Shown, draw_sheet
 from tools.artworks import SHOWN, Artwork, artworks, caption, picture, query_pixels
 from tools.collection import Collection
@@ -41,6 +42,8 @@ def main() -> None:
     load("faiss")  # said now when it is not there, not after the work
     pixels = query_pixels(arguments.query)
     models = [find_model(word) for word in arguments.models]
+    for model in models:
+        model.check_blob(arguments.blob)
     collection = collection_from(arguments)
     if not 1 <= arguments.k <= len(collection.items):
         raise UserError(
@@ -59,7 +62,10 @@ def main() -> None:
             found.append((model, neighbours(index, vector, arguments.k, known, same)))
     name = f"{arguments.query.stem}-{sha256(arguments.query)[:8]}"
     out = arguments.out or FEATURES / collection.name / "searches" / name
-    _write_table(out.with_suffix(".csv"), found)
+    columns = [name for name in SHOWN if any(name in each for each in known.values())]
+    if any(item.label for item in collection.items):
+        columns = ["class", *columns]
+    _write_table(out.with_suffix(".csv"), found, columns)
     shown = [
         (
             model.name,
@@ -84,6 +90,7 @@ def open_features(model: Model, collection: Collection, blob: str = FC7) -> Feat
     path = model.features(collection, blob)
     if not path.is_dir():
         what = f"TASK={collection.task}" if collection.task else f"IMAGES={collection.root}"
+        what += "" if blob == FC7 else f" BLOB={blob}"
         raise UserError(
             f"no features of {collection.name} by {model.name} yet: "
             f"make features WEIGHTS={model.name} {what}"
@@ -148,19 +155,22 @@ def _print(found: list[tuple[Model, list[Neighbour]]]) -> None:
         for each in row:
             words = [each.known.get(name, "") for name in ("artist", "title", "genre", "style")]
             text = "; ".join(word for word in words if word) or each.label
-            print(f"{each.rank:4}  {each.distance:.4f}  {each.image}  {text}")
+            print(f"{each.rank:4}  {each.distance:.4f}  {each.image}  {text}".rstrip())
     print()
 
 
-def _write_table(path: Path, found: list[tuple[Model, list[Neighbour]]]) -> None:
+def _write_table(
+    path: Path, found: list[tuple[Model, list[Neighbour]]], columns: Sequence[str]
+) -> None:
+    """The neighbours as a CSV; `columns`: what is known of the collection's images."""
     with whole_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(["model", "rank", "distance", "image", "class", *SHOWN])
+        writer.writerow(["model", "rank", "distance", "image", *columns])
         for model, row in found:
             for each in row:
-                facts = [each.known.get(name, "") for name in SHOWN]
-                line = [model.name, each.rank, f"{each.distance:.6f}", each.image, each.label]
-                writer.writerow([*line, *facts])
+                facts = each.known | {"class": each.label}
+                line = [model.name, each.rank, f"{each.distance:.6f}", each.image]
+                writer.writerow([*line, *(facts.get(name, "") for name in columns)])
 
 
 def _flags() -> argparse.ArgumentParser:
@@ -168,7 +178,9 @@ def _flags() -> argparse.ArgumentParser:
     parser.add_argument("--query", type=Path, required=True, metavar="IMAGE")
     parser.add_argument("--models", nargs="+", required=True, help="runs or inits with features")
     parser.add_argument("-k", "--k", type=positive, default=10, help="neighbours (%(default)s)")
-    parser.add_argument("--index", default="exact", help=f"{', '.join(KINDS)} (%(default)s)")
+    parser.add_argument(
+        "--index", type=index_kind, default="exact", help=f"{', '.join(KINDS)} (%(default)s)"
+    )
     parser.add_argument("--blob", default=FC7, help="%(default)s")
     parser.add_argument("--out", type=Path, help="table and sheet: PATH.csv, PATH.png")
     add_collection_flags(parser)
