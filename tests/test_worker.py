@@ -16,7 +16,7 @@ import pytest
 from base.errors import UserError
 from engines import client
 from engines.client import Engine, Event, Interrupted, find_engine
-from tests.small_world import COUNTS, Plan, World, edit
+from tests.small_world import CLASSES, COUNTS, DATA, Plan, World, edit
 from tools.device import Device
 from tools.snapshot_files import newest_whole
 
@@ -28,6 +28,8 @@ def request(world: World, name: str, plan: Plan | None = None, **more: Any) -> d
     folder = world.write(name, plan)
     asked = {
         "solver": str(folder / "solver.prototxt"),
+        "deploy": str(folder / "deploy.prototxt"),
+        "classes": [len(CLASSES), str(DATA.classes)],
         "weights": None,
         "run": str(world.folder(name).path),
         "snapshot_prefix": str(world.folder(name).snapshots / "caffenet"),
@@ -152,7 +154,8 @@ def test_a_prototxt_edited_into_nonsense(
 def test_weights_of_another_shape(world: World, tmp_path: Path) -> None:
     world.device.engine.call("train", request(world, "a", Plan(max_iter=1)))
     asked = request(world, "b", weights=str(world.folder("a").final))
-    edit(Path(asked["solver"]).with_name(NET), "num_output: 16", "num_output: 17")
+    for name in (NET, "deploy.prototxt"):
+        edit(Path(asked["solver"]).with_name(name), "num_output: 16", "num_output: 17")
     log = tmp_path / "b.log"
     with pytest.raises(
         UserError, match=r"weights from layer 'fc6'; shape mismatch.* 16 54 .* 17 54 "
