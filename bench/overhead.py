@@ -185,8 +185,11 @@ def caffe_train(engine: Engine, solver: Path) -> Trainer:
 
 def worker_train(engine: Engine, solver: Path) -> Trainer:
     """Our worker, as engines.client starts it; it reports each iteration as an event."""
+    classes = data_folder(TASK).classes
     request = {
         "solver": str(solver),
+        "deploy": str(solver.with_name("deploy.prototxt")),
+        "classes": [len(read_classes(classes)), str(classes)],
         "weights": None,
         "run": str(solver.parent),
         "snapshot_prefix": str(solver.parent / "caffenet"),
