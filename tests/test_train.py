@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -127,6 +127,15 @@ def worker_of(process: BaseProcess) -> int:
     """The engine's process of a training in the background."""
     (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     return int(child)
+
+
+def open_files(pid: int) -> set[Path]:
+    """What a process has open; it may close some of it at this very moment."""
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(link.readlink())
+    return found
 
 
 def lines_reach(path: Path, number: int) -> bool:
@@ -338,7 +347,7 @@ def test_the_lock_outlives_a_killed_parent_with_its_worker(world: World) -> None
     world.write("a", Plan(max_iter=1_000_000, snapshot=0))
     first = in_background(world, "a")
     wait(first, lambda: lines(world.folder("a").curve) > 3)
-    held = [path.readlink() for path in Path(f"/proc/{worker_of(first)}/fd").iterdir()]
+    held = open_files(worker_of(first))
     first.kill()
     first.join()
     lock = Path("experiments/runs", TASK, ".a.lock").absolute()
