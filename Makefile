@@ -31,7 +31,7 @@ TASKS       := $(shell sed -n 's/^\[\([A-Za-z0-9_]*\)\].*/\1/p' datasets/tasks.t
 # ---- A misspelt variable is an error, not a default ----------------------------------------------
 
 # What tools.plan tells the second make (below), besides the user's variables.
-PLANNED     := RUN_NAME DATA SOURCE_FOLDER MEAN_FILE FETCH
+PLANNED     := RUN_NAME DATA MEAN_FILE FETCH
 GIVEN       := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN     := $(filter-out $(VARIABLES) $(PLANNED),$(GIVEN))
 ifneq ($(UNKNOWN),)

@@ -519,3 +519,8 @@ def test_the_tool_says_whether_all_is_well(folder: DataFolder, images: Path) -> 
     assert ill.returncode == 2
     assert f"differs from what {images}/artist 1/1.jpg gives today" in ill.stderr
     assert "Traceback" not in ill.stderr
+    images.rename(images.with_name("put away"))  # the LMDBs may well outlive the images
+    alone = tool("verify_lmdb", "--data", folder.path, "--decode", 7)
+    assert alone.returncode == 0, alone.stderr
+    assert f"{images} is not there any more" in alone.stdout
+    assert "as the lists say" in alone.stdout

@@ -35,7 +35,7 @@ def main() -> None:
     if arguments.split not in SPLITS:
         raise unknown("split", arguments.split, SPLITS)
     data = data_folder(task.name, seed=arguments.split_seed, split=arguments.split)
-    words = {"TASK": task.name, "DATA": data.path, "SOURCE_FOLDER": task.folder(arguments.raw)}
+    words = {"TASK": task.name, "DATA": data.path}
     if arguments.step in _TRAINS:
         words |= _plan_run(arguments, task, data)
     elif arguments.step in _READS_MATERIAL:

@@ -26,6 +26,9 @@ def main() -> None:
     args = parser.parse_args()
     folder = DataFolder(args.data)
     root = (args.images or images_root(folder)) if args.decode else None
+    if root and not args.images and not root.is_dir():
+        print(f"{root} is not there any more: no image is decoded again")
+        root = None
     problems = verify_lmdbs(folder, root, args.decode)
     if problems:
         raise UserError(
