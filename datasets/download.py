@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 import httpx
 
-from base.alone import alone
-from base.cli import bar
-from base.errors import UserError
-from base.files import readable, whole_file
 from datasets.decode import BrokenImageError, decode, read_bytes
+from lib.cli import bar
+from lib.errors import UserError
+from lib.exclusive_lock import alone
+from lib.files import readable, whole_file
 
 USER_AGENT = "fine-art-caffe/0.1 (downloads paintings for research on art classification)"
 
@@ -142,7 +142,7 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
 
 
 def _remove_halves(root: Path) -> None:
-    """Remove what a killed download was writing at that moment (see base.files.whole_file)."""
+    """Remove what a killed download was writing at that moment (see lib.files.whole_file)."""
     for half in root.rglob(".*.part"):
         if not half.name.endswith(f".{os.getpid()}.part"):
             half.unlink()

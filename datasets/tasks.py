@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from base.errors import UserError, unknown
 from datasets.table import LABELS
+from lib.errors import UserError, unknown
 
 TASKS = Path(__file__).with_name("tasks.toml")
 SOURCES = ("wikiart", "wga", "ticc", "met", "folder")

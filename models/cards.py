@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from base.errors import UserError, unknown
+from lib.errors import UserError, unknown
 
 MODELS = Path(__file__).resolve().parent
 CARD = "readme.md"

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-from base.errors import UserError
+from lib.errors import UserError
 
 _Field = descriptor_pb2.FieldDescriptorProto
 

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 
-from base.cli import Parser, run
+from lib.cli import Parser, run
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import Settings
 
