@@ -26,9 +26,10 @@ from experiments.paper.figures.every import NUMBERS, plot
 from experiments.paper.figures.pairs import confused_pairs
 from experiments.paper.printed import INITS, by_scenario
 from experiments.paper.run_records import read_all
-from experiments.single_run.confusion import Matrix, draw
+from experiments.single_run.confusion import Matrix, draw, draw_confusion
+from experiments.single_run.figure_style import WIDTH, look
 from experiments.single_run.folder import RUNS
-from experiments.single_run.plots import WIDTH, draw_confusion, draw_curve, look
+from experiments.single_run.plots import draw_curve
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings

@@ -14,7 +14,7 @@ from experiments.paper.printed import INITS
 from experiments.paper.run_records import Records, Run
 from experiments.single_run import record as states
 from experiments.single_run.curve import read
-from experiments.single_run.plots import WIDTH
+from experiments.single_run.figure_style import WIDTH
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
 

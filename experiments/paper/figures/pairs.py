@@ -17,8 +17,8 @@ from experiments.paper.figures.confusion import chosen_run
 from experiments.paper.figures.plot import Plot
 from experiments.paper.predictions import images_root, read_confusion, read_predictions
 from experiments.paper.run_records import Records, Run
+from experiments.single_run.figure_style import WIDTH, shortened
 from experiments.single_run.metrics import shares
-from experiments.single_run.plots import WIDTH, shortened
 from lib.errors import UserError
 
 _TASK = "wikiart_style"

@@ -12,7 +12,7 @@ from experiments.paper.figures.choice import Choice, edited, pick
 from experiments.paper.figures.plot import COLOURS, PRINTED_COLOUR, Plot, bare
 from experiments.paper.run_records import Records, Run
 from experiments.single_run import record as states
-from experiments.single_run.plots import WIDTH
+from experiments.single_run.figure_style import WIDTH
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER
 
