@@ -12,7 +12,7 @@ from lib.caffe.install import apt
 from lib.caffe.install.errors import no_caffe
 from lib.caffe.install.pins import Package
 from lib.cli import progress
-from lib.exclusive_lock import alone
+from lib.exclusive_lock import exclusive_lock
 from lib.files import readable, require_space
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -64,7 +64,7 @@ def _from_folder(packages: list[Package], folder: Path) -> dict[Package, Path]:
 
 
 def _from_mirror(packages: list[Package], cache: Path, mirror: str | None) -> dict[Package, Path]:
-    with alone(cache, "the download of Caffe's packages"):
+    with exclusive_lock(cache, "the download of Caffe's packages"):
         _sweep(packages, cache)
         found = {p: cache / p.file for p in packages if p.is_in(cache / p.file)}
         packages = [package for package in packages if package not in found]
