@@ -61,7 +61,7 @@ def get(
     Raises UserError in one line. Nothing half is ever left in place, but what was downloaded of a
     file stays in models/.cache and is gone on with by the next call.
     """
-    with exclusive_lock(root / CACHE / "lock", "get_weights"):
+    with exclusive_lock(root / CACHE / "lock", "the fetching of weights"):
         _clear_leftovers(root)
         place = _Place(card, checks, root, say)
         if file is not None:

@@ -81,10 +81,14 @@ def test_processes_and_threads_take_turns(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")  # before the threads: a fork copies their locks
     processes = [context.Process(target=_count, args=(tmp_path, 20)) for _ in range(3)]
     threads = [threading.Thread(target=_count, args=(tmp_path, 20)) for _ in range(3)]
-    for worker in (*processes, *threads):
-        worker.start()
-    for worker in (*processes, *threads):
+    for process in processes:
+        process.start()
+    for thread in threads:
+        thread.start()
+    for worker in processes:
         worker.join()
+    for thread in threads:
+        thread.join()
     assert (tmp_path / "number").read_text() == "120"
 
 
