@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 
 from datasets.folders import SPLITS, DataFolder, data_folder
+from datasets.imagelist import read_classes
+from datasets.records import read_lmdb_record
 from datasets.tasks import get_task
 from experiments.paper.places import REPORT
 from experiments.single_run import record as records
@@ -81,7 +83,7 @@ def caffenet(engine: Engine, weights: Path, task: str, data: DataFolder, mean: P
     Raises UserError when the weights don't fit: a layer is missing or has other shapes, or no layer
     besides CaffeNet's has as many outputs as the task has classes.
     """
-    classes = len(data.classes.read_text(encoding="utf-8").splitlines())
+    classes = len(read_classes(data.classes))
     looked_at = compare(engine, weights).require()
     fitting = [
         row.layer
@@ -100,7 +102,7 @@ def caffenet(engine: Engine, weights: Path, task: str, data: DataFolder, mean: P
         )
     classifier = last_layer(task) if last_layer(task) in fitting else fitting[-1]
     check_weights(engine, weights, classifier, outputs=classes)
-    counts = json.loads(data.lmdb_record.read_text(encoding="utf-8"))["images"]
+    counts = read_lmdb_record(data).images
     plan = Run(
         task=task,
         classes=classes,

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from datasets.decode import BrokenImageError, Picture, decode, read_bytes
 from datasets.folders import PARTS, SPLITS, DataFolder, data_folder
 from datasets.imagelist import read_classes, read_list
-from datasets.lists import images_root
+from datasets.records import images_root
 from datasets.tasks import get_task
 from experiments.paper.places import REPORT
 from experiments.single_run.figure_style import look, save_figure
