@@ -15,9 +15,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lib.text import read_log as read_text_of_log
-
 from lib.errors import UserError
+from lib.text import read_log as read_text_of_log
 
 _NUMBER = r"([-+]?(?:nan|inf|\d[\d.]*(?:e[-+]?\d+)?))(?![\d.]|,\d)"
 _AT = r"\bIteration (\d+)(?: \([^)]*\))?(?:, [\d.]+/[\d.]+ ?ep)?"

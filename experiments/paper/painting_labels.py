@@ -36,9 +36,7 @@ class PaintingLabel:
         return [line for line in lines if line]
 
 
-def painting_labels(
-    task: str, images: Iterable[str], raw: Path = RAW
-) -> dict[str, PaintingLabel]:
+def painting_labels(task: str, images: Iterable[str], raw: Path = RAW) -> dict[str, PaintingLabel]:
     """Image -> its label, for a task's images.
 
     Where the catalogue is not there (any more), or has neither artist nor title of an image, the

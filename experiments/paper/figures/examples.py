@@ -97,8 +97,7 @@ def _of_classes(number: str, choice: Choice) -> Plot:
     shown = dict(list(chosen.items())[:_MOST])
     labels = painting_labels(task, [pairs[0][0] for pairs in shown.values()], choice.raw)
     examples = [
-        Example(name, image, picture, labels[image])
-        for name, [(image, picture)] in shown.items()
+        Example(name, image, picture, labels[image]) for name, [(image, picture)] in shown.items()
     ]
     left_out = len(classes) - len(shown)
     remarks = [f"{left_out} of its {len(classes)} classes have no room"] if left_out else []
@@ -115,9 +114,7 @@ def _of_sources(choice: Choice) -> Plot:
             lacking.append(task)
             continue
         count = len(read_classes(folder.classes))
-        paths = [
-            entry.path for part in PARTS for entry in read_list(folder.list(part), count)
-        ]
+        paths = [entry.path for part in PARTS for entry in read_list(folder.list(part), count)]
         found = _first_readable(
             images_root(folder), paths, _EACH, f"{choice.settings.seed} {source}"
         )
@@ -125,10 +122,10 @@ def _of_sources(choice: Choice) -> Plot:
         examples += [Example(source, image, picture, labels[image]) for image, picture in found]
     if not examples:
         return _nothing("4", choice, lacking)
-    made = _made("4", choice, f"{choice.heading('4')}: examples of each source", examples, [], _EACH)
-    return Plot(
-        **{**vars(made), "missing": tuple(f"make lists TASK={task}" for task in lacking)}
+    made = _made(
+        "4", choice, f"{choice.heading('4')}: examples of each source", examples, [], _EACH
     )
+    return Plot(**{**vars(made), "missing": tuple(f"make lists TASK={task}" for task in lacking)})
 
 
 def _nothing(number: str, choice: Choice, tasks: list[str]) -> Plot:
@@ -174,9 +171,7 @@ def _draw(examples: list[Example], title: str, per_row: int, width: float) -> Fi
     per_row = 3 if is_column(width) else per_row
     groups = list(dict.fromkeys(each.group for each in examples))
     if len(groups) == len(examples):  # one of each: in rows without a break
-        cells = [
-            (each.picture[..., ::-1], each.group, each.label) for each in examples
-        ]
+        cells = [(each.picture[..., ::-1], each.group, each.label) for each in examples]
         rows = [cells[n : n + per_row] for n in range(0, len(cells), per_row)]
     else:
         rows = []
