@@ -53,8 +53,8 @@ def score_foreign(
 
     `net` is a train_val or deploy prototxt; `mean` stands in the place of its own, and of the
     task's, which a deploy net and CaffeNet have without it. `find_device` is asked once all files
-    are known to be there. Each net and mean has a folder of its own. Raises UserError when a file is
-    missing, or weights, net and classes don't fit.
+    are known to be there. Each net and mean has a folder of its own. Raises UserError when a file
+    is missing, or weights, net and classes don't fit.
     """
     _require(weights, mean or data.mean, net, data, task)
     digest = sha256(weights)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from datasets.catalogue import RAW, read_catalogue
+from datasets.catalogue import RAW, missing, read_catalogue
 from datasets.tasks import load_tasks
 from experiments.single_run.figure_style import shortened
 from lib.errors import UserError
@@ -52,7 +52,7 @@ def painting_labels(task: str, images: Iterable[str], raw: Path = RAW) -> dict[s
 
 def _from_catalogue(task: str, wanted: set[str], raw: Path) -> dict[str, PaintingLabel]:
     found = load_tasks().get(task)
-    if found is None or not wanted:
+    if found is None or not wanted or missing(found, raw, images=False):
         return {}
     try:
         table = read_catalogue(found, raw).table

@@ -14,9 +14,7 @@ import matplotlib as mpl
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from experiments.compare import foreign_weights as predict
-from experiments.compare import logs as compare_logs
-from experiments.compare import weights as compare_weights
+from experiments.compare import logs, weights
 from experiments.compare.caffe_log import read_log
 from experiments.single_run.figure_style import look
 from experiments.single_run.folder import prototxt_folder
@@ -25,6 +23,7 @@ from lib.errors import UserError
 from prototxt.caffenet import last_layer
 from prototxt.render import Run, render
 from tests.small_world import CLASSES, COUNTS, DATA, TASK, Plan, World
+from tools import compare, predict
 
 RC = """\
 I0101 10:00:00.000000 7 solver.cpp:228] Iteration 0, loss = 2.5
@@ -91,8 +90,8 @@ def test_what_is_no_log_is_said(log: Callable[[str], Path], tmp_path: Path) -> N
 
 def run_logs(monkeypatch: pytest.MonkeyPatch, log: Path, run: str) -> list[dict[str, str]]:
     """Run the program as a user does; the lines of its CSV."""
-    monkeypatch.setattr("sys.argv", ["compare_logs", "--log", str(log), "--run", run])
-    compare_logs.main()
+    monkeypatch.setattr("sys.argv", ["compare", "--log", str(log), "--run", run])
+    compare.main()
     name = f"{run.replace('/', '-')}-{log.stem}"
     file = Path("experiments/report/compare") / f"{name}.csv"
     assert file.with_suffix(".png").stat().st_size > 10_000
@@ -141,7 +140,7 @@ def test_the_log_of_caffe_train_lies_on_ours(
 def test_rates_are_numbers_beside_their_axis(log: Callable[[str], Path]) -> None:
     theirs = read_log(log(RC.replace("loss = nan", "loss = 1")))
     with mpl.rc_context(look()):
-        figure = compare_logs.draw(compare_logs.overlay(theirs, theirs), "the same")
+        figure = logs.draw(logs.overlay(theirs, theirs), "the same")
         FigureCanvasAgg(figure).draw()
     ticks = [text.get_text() for text in figure.axes[-1].get_yticklabels()]
     assert {"1e-05", "1e-04", "1e-03"} <= {tick.replace("\u2212", "-") for tick in ticks}
@@ -173,10 +172,8 @@ def run_weights(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one: Path, other: Path
 ) -> str:
     """Run the program as a user does; what it says."""
-    monkeypatch.setattr(
-        "sys.argv", ["compare_weights", "--weights", str(one), "--with", str(other)]
-    )
-    compare_weights.main()
+    monkeypatch.setattr("sys.argv", ["compare", "--weights", str(one), "--with", str(other)])
+    compare.main()
     return capsys.readouterr().out
 
 
@@ -246,10 +243,10 @@ def test_differences_are_the_right_numbers(
     assert found["cosine"] == pytest.approx((9 + 24) / (5 * 45**0.5))
     assert not found["equal"]
     assert layers["same"]["blobs"][0]["equal"]  # the legacy form's leading ones don't count
-    text = compare_weights.table(list(layers.values()))
+    text = weights.table(list(layers.values()), width=200)
     assert re.search(r"^one .*only in the first$", text, re.MULTILINE)
     assert re.search(r"^two .*only in the second$", text, re.MULTILINE)
-    verdict = compare_weights.verdict(list(layers.values()))
+    verdict = weights.verdict(list(layers.values()))
     assert verdict == "1 of 2 common layers are bit for bit the same: same; 2 are in one file only"
 
 
@@ -259,14 +256,12 @@ def test_broken_weights_are_said(
     monkeypatch.setenv("CAFFE_PYTHON", str(engine.python))
     broken = tmp_path / "broken.caffemodel"
     broken.write_bytes(b"PK\x03\x04")
-    monkeypatch.setattr(
-        "sys.argv", ["compare_weights", "--weights", str(broken), "--with", str(broken)]
-    )
+    monkeypatch.setattr("sys.argv", ["compare", "--weights", str(broken), "--with", str(broken)])
     with pytest.raises(UserError, match=r"broken.caffemodel is not a .caffemodel but a zip"):
-        compare_weights.main()
-    monkeypatch.setattr("sys.argv", ["compare_weights", "--weights", "no", "--with", str(broken)])
+        compare.main()
+    monkeypatch.setattr("sys.argv", ["compare", "--weights", "no", "--with", str(broken)])
     with pytest.raises(UserError, match="no weights at no"):
-        compare_weights.main()
+        compare.main()
 
 
 # ---- foreign weights on our test images ---------------------------------------------------------
@@ -312,12 +307,12 @@ def test_weights_that_lack_a_layer_are_refused(
     net = tmp_path / "other.prototxt"
     text = world.folder("mine").train_val.read_text()
     net.write_text(text.replace(f'"{last_layer(TASK)}"', '"fc8_their"'))
-    weights = str(world.folder("mine").final)
+    final = str(world.folder("mine").final)
     with pytest.raises(UserError, match=r"no weights for fc8_their of .*leave random") as caught:
-        run_predict(monkeypatch, world, "--weights", weights, "--net", str(net))
+        run_predict(monkeypatch, world, "--weights", final, "--net", str(net))
     assert last_layer(TASK) in str(caught.value)  # what is there instead
     with pytest.raises(UserError, match="does not fit CaffeNet: layer 'conv1': the file has 4x3x7"):
-        run_predict(monkeypatch, world, "--weights", weights)
+        run_predict(monkeypatch, world, "--weights", final)
     with pytest.raises(UserError, match="no nothing: WEIGHTS="):
         run_predict(monkeypatch, world, "--weights", "nothing")
 
@@ -344,7 +339,7 @@ def test_caffenet_whatever_its_classifier_is_called(
         net="",
         snapshot_prefix="",
     )
-    deploy, weights = tmp_path / "deploy.prototxt", tmp_path / "theirs.caffemodel"
+    deploy, theirs = tmp_path / "deploy.prototxt", tmp_path / "theirs.caffemodel"
     fillers = re.sub(
         r"inner_product_param \{",
         'inner_product_param { weight_filler { type: "xavier" }',
@@ -354,8 +349,8 @@ def test_caffenet_whatever_its_classifier_is_called(
         r"convolution_param \{", 'convolution_param { weight_filler { type: "xavier" }', fillers
     )
     deploy.write_text(fillers)
-    in_engine(_CAFFENET, deploy, weights)
-    out = run_predict(monkeypatch, world, "--weights", str(weights))
+    in_engine(_CAFFENET, deploy, theirs)
+    out = run_predict(monkeypatch, world, "--weights", str(theirs))
     assert '"fc8_theirs"' in (out / "train_val.prototxt").read_text()
     found = json.loads((out / "results.json").read_text())
     assert (found["images"], found["classes"]) == (COUNTS["test"], len(CLASSES))

@@ -1,7 +1,8 @@
 """scoring_net: from any net of somebody's weights, one that scores an LMDB.
 
 Its data comes from an LMDB, whatever it came from before, and it ends in one SoftmaxWithLoss. A
-train_val net may have another backend, several heads or none; a deploy net has an input and no data.
+train_val net may have another backend, several heads or none; a deploy net has no data, only an
+input.
 """
 
 import caffe
@@ -18,9 +19,9 @@ BATCH = 50  # where the net does not say
 def run(request, emit):
     """Write the scoring net of `request["net"]` to `request["out"]`.
 
-    request: net, out (paths), lmdb (path), mean (path; None leaves the net's own), deploy_mean (path
-    of the mean of a deploy net, which has none, unless `mean` is given). Returns logits (the blob
-    that is scored), mean (the mean file that is used; None for other means or none). Raises
+    request: net, out, lmdb (paths), mean (path; None leaves the net's own), deploy_mean (path: the
+    mean of a deploy net, which has none of its own, unless `mean` is given). Returns logits (the
+    blob that is scored), mean (the mean file that is used; None for other means or none). Raises
     WorkerError for a net that can't be made to score images.
     """
     path = request["net"]
