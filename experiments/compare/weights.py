@@ -46,7 +46,7 @@ def table(layers: list[dict[str, Any]], width: int | None = None) -> str:
                 continue
             relative = f"{found['rms'] / found['scale']:.3g}" if found["scale"] else "-"
             cosine = "-" if found["cosine"] is None else f"{found['cosine']:.6f}"
-            apart = "bit for bit the same" if found["equal"] else f"{found['largest']:.3g}"
+            apart = "identical" if found["equal"] else f"{found['largest']:.3g}"
             if not found["finite"]:
                 apart += ", NaN or infinite numbers"
             numbers = ("", "", "") if found["equal"] else (f"{found['rms']:.3g}", relative, cosine)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _NUMBERED = 30  # up to so many classes each cell carries its per cent
 _SIDE_BY_SIDE = 12  # classes; larger matrices stand one above the other
 _PAGE = 10.6  # inches: the height of a printed page
+_DIGITS_CELL = 9.5  # points: two digits of 6 points and air
 _LINE = 1.2  # lines of names are so many letter sizes apart, at least
 _POSTER_CELL = 7.5  # points: a line of 6-point letters each, where a page is too small
 _LONGEST = 40  # letters of a name that are shown
@@ -193,8 +194,8 @@ def _fill(axes: Axes, box: _Box) -> None:
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(box.title)
-    size = min(box.cell * 0.55, 8)
-    if count <= _NUMBERED and size >= SMALLEST:
+    if count <= _NUMBERED and box.cell >= _DIGITS_CELL:
+        size = min(max(box.cell * 0.55, SMALLEST), 8)
         for (row, column), share in np.ndenumerate(part):
             if round(share * 100):
                 axes.text(

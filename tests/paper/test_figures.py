@@ -26,7 +26,7 @@ from experiments.paper.figures.pairs import confused_pairs
 from experiments.paper.printed import INITS, by_scenario
 from experiments.paper.valid_runs import read_runs
 from experiments.single_run.confusion import Matrix, draw, draw_confusion
-from experiments.single_run.figure_style import WIDTH, look
+from experiments.single_run.figure_style import SMALLEST, WIDTH, look
 from experiments.single_run.folder import RUNS
 from experiments.single_run.plots import draw_curve
 from lib.errors import UserError
@@ -307,7 +307,7 @@ def test_every_class_can_be_read_in_print(count: int) -> None:
     if count <= 30:
         assert figure.get_size_inches()[0] <= WIDTH + 0.01
         assert figure.get_size_inches()[1] <= 10.7
-        assert min(float(text.get_fontsize()) for text in axes.texts) >= 5
+        assert min(float(text.get_fontsize()) for text in axes.texts) >= SMALLEST
 
 
 def test_class_names_may_hold_anything(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
