@@ -12,7 +12,7 @@ from datasets.build import space_needed
 from datasets.folders import PARTS
 from datasets.tasks import load_tasks
 from experiments.grid.definition import PlannedRun
-from experiments.paper.run_records import Records
+from experiments.paper.valid_runs import Records
 from experiments.single_run import record as states
 
 _TRAIN_SHARE = 0.7  # of a task's images (paper, section 4)
@@ -34,7 +34,7 @@ class Speeds:
 
 
 def measured(records: Records) -> Speeds:
-    """The speeds of all trainings whose records can be believed."""
+    """The speeds of all trainings whose records are valid."""
     found: dict[str, list[float]] = {}
     for run in records.runs:
         iteration, batch = run.record.get("iteration"), run.record.get("batch")

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.paper.run_records import Run
+from experiments.paper.valid_runs import RecordedRun
 from lib.errors import UserError
 
 
-def read_confusion(run: Run) -> tuple[np.ndarray, list[str]]:
+def read_confusion(run: RecordedRun) -> tuple[np.ndarray, list[str]]:
     """Counts (classes, classes), true by predicted, and the class names.
 
     Raises UserError when the file is missing or broken, or disagrees with results.json.
@@ -38,7 +38,7 @@ def read_confusion(run: Run) -> tuple[np.ndarray, list[str]]:
     return counts, classes
 
 
-def read_predictions(run: Run) -> pd.DataFrame:
+def read_predictions(run: RecordedRun) -> pd.DataFrame:
     """A row a test image: image, true, right (bool), predicted, probability.
 
     Raises UserError when the file is missing or broken, or disagrees with results.json.
@@ -63,11 +63,11 @@ def read_predictions(run: Run) -> pd.DataFrame:
     return table.rename(columns={"class1": "predicted", "probability1": "probability"})
 
 
-def _again(run: Run) -> str:
+def _again(run: RecordedRun) -> str:
     return f"`{run.make_line} FORCE=1` makes it again"
 
 
-def images_root(run: Run) -> Path | None:
+def images_root(run: RecordedRun) -> Path | None:
     """Where the images of a run's lists lie; None when the lists are not there."""
     try:
         record = json.loads((Path(run.record["data"]) / "lists.json").read_bytes())

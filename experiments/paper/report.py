@@ -22,14 +22,14 @@ from markupsafe import Markup, escape
 from experiments.compare.charts import charts
 from experiments.grid.definition import GRIDS, load_grid
 from experiments.paper import significance, tables
-from experiments.paper.cells import cells
 from experiments.paper.counted import counted
 from experiments.paper.figures.choice import Choice
 from experiments.paper.figures.every import NUMBERS, plot
 from experiments.paper.figures.plot import Plot, save
 from experiments.paper.intervals import wilson
 from experiments.paper.places import REPORT
-from experiments.paper.run_records import Records, Run, read_all
+from experiments.paper.seed_groups import group_by_seed
+from experiments.paper.valid_runs import RecordedRun, Records, read_runs
 from experiments.similarity.feature_models import FEATURES
 from experiments.single_run.folder import prototxt_folder
 from lib.cli import Parser
@@ -93,9 +93,9 @@ def main() -> None:
     parser = Parser(description=__doc__)
     parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
     report: Path = parser.parse_args().report
-    records = read_all()
+    records = read_runs()
     build(records, report)
-    for fault in records.faults:
+    for fault in records.invalid:
         print(fault)
     print(f"wrote {report / 'index.html'} and {report / 'report.md'}")
 
@@ -103,7 +103,7 @@ def main() -> None:
 def build(records: Records, report: Path = REPORT) -> None:
     """Write the tables, the figures that have runs, a page a run, and last index.html."""
     report.mkdir(parents=True, exist_ok=True)
-    every = cells(records.tested)
+    every = group_by_seed(records.tested)
     made = [tables.table2(every), tables.table3(every), tables.table4(every)]
     for table in made:
         tables.write(table, report)
@@ -124,7 +124,7 @@ def build(records: Records, report: Path = REPORT) -> None:
         "own_grids": _csvs(report, "grid-"),
         "runs": [_line(each) for each in records.runs],
         "grids": list(_grids(records)),
-        "faults": records.faults,
+        "invalid": records.invalid,
     }
     write_text(report / "report.md", _MARKDOWN.get_template("report.md").render(known))
     write_text(report / "index.html", _HTML.get_template("index.html").render(known))
@@ -195,7 +195,7 @@ def _beside(report: Path, name: str) -> tuple[str, ...]:
     )
 
 
-def _write_run(run: Run, records: Records, runs: Path) -> None:
+def _write_run(run: RecordedRun, records: Records, runs: Path) -> None:
     """The page of a run, and the files that it links to."""
     place = runs / run.task / run.name
     place.mkdir(parents=True)
@@ -213,7 +213,7 @@ def _write_run(run: Run, records: Records, runs: Path) -> None:
         _link(confusion, place / confusion.name)
     results = run.results or {}
     prototxts = prototxt_folder(run.task, run.name)
-    fault = next((each for each in records.faults if each.path == run.folder.results), None)
+    fault = next((each for each in records.invalid if each.path == run.folder.results), None)
     known = {
         "title": f"{run.task}: {run.name}",
         "run": _line(run),
@@ -259,7 +259,7 @@ def _settings(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield each.name, f"{value:g}", "the same" if value == printed else f"{printed:g}"
 
 
-def _facts(run: Run) -> Iterator[tuple[str, str]]:
+def _facts(run: RecordedRun) -> Iterator[tuple[str, str]]:
     record = run.record
     yield "task", run.task
     yield "init", run.plan.init
@@ -279,7 +279,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         yield f"SHA-256 of {name}", str(digest)
 
 
-def _line(run: Run) -> Line:
+def _line(run: RecordedRun) -> Line:
     validation, seconds = run.best_validation, run.record.get("seconds")
     is_tested = run.results is not None
     low, high = wilson(run.right, run.images) if is_tested else (0, 0)
@@ -305,7 +305,7 @@ def _time(seconds: float) -> str:
 def _summary(records: Records) -> str:
     states = Counter("tested" if run.results else run.state for run in records.runs)
     words = ", ".join(f"{count} {state}" for state, count in states.most_common())
-    left_out = f"; {counted(len(records.faults), 'record')} left out" if records.faults else ""
+    left_out = f"; {counted(len(records.invalid), 'record')} left out" if records.invalid else ""
     return counted(len(records.runs), "run") + (f": {words}" if words else "") + left_out + "."
 
 

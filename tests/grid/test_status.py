@@ -20,7 +20,7 @@ from experiments.grid.machine import find_places, usable_cores
 from experiments.grid.pool import Outcome
 from experiments.grid.run_status import DONE, FAILED, INTERRUPTED, MISSING, RUNNING, make_log, stand
 from experiments.grid.runner import Progress
-from experiments.paper.run_records import read_all
+from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
 from prototxt.settings import Settings
 from tests.made_runs import edit_by_hand, make_run, record
@@ -186,7 +186,7 @@ def test_what_is_left_is_counted_in_images_and_hours() -> None:
     made = make_run(RUNS, first, seconds=1000)
     found = json.loads((made / "run.json").read_text())
     speed = found["iteration"] * found["batch"] / 1000
-    speeds = cost.measured(read_all())
+    speeds = cost.measured(read_runs())
     assert speeds.of(second) == pytest.approx(speed)
     assert cost.hours_left([(36_000, 10.0), (36_000, 10.0)], 1) == pytest.approx(2)
     assert cost.hours_left([(36_000, 10.0), (36_000, 10.0)], 2) == pytest.approx(1)

@@ -17,7 +17,7 @@ from PIL import Image
 from experiments.compare.charts import charts
 from experiments.grid.definition import PlannedRun
 from experiments.paper import printed, report
-from experiments.paper.run_records import read_all
+from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
 from experiments.single_run.plan import _flags as plan_flags
 from prototxt.settings import PAPER, Settings
@@ -91,7 +91,7 @@ def check_addresses(folder: Path) -> int:
 
 
 def test_with_nothing_it_says_how_to_get_everything(place: Path) -> None:
-    report.build(read_all())
+    report.build(read_runs())
     text = Page(REPORT / "index.html").text
     assert "No runs yet." in text
     assert "table2: 0 of 45 runs are tested" in text
@@ -104,7 +104,7 @@ def test_with_nothing_it_says_how_to_get_everything(place: Path) -> None:
 
 def test_with_all_runs_all_is_there(place: Path) -> None:
     made_paper(RUNS)
-    report.build(read_all())
+    report.build(read_runs())
     page = Page(REPORT / "index.html")
     assert "81 runs: 81 tested." in page.text
     assert "table2: 45 of 45 runs are tested" in page.text
@@ -127,7 +127,7 @@ def test_page_of_a_run(place: Path) -> None:
     path.write_text(json.dumps({**said, "batch": 32}))
     prototxts = Path("prototxt/met_nationality/my_try")
     prototxts.mkdir(parents=True)
-    report.build(read_all())
+    report.build(read_runs())
     page = Page(REPORT / "runs/met_nationality/my_try.html")
     line = "make met_nationality INIT=scratch SCENARIO=all EPOCHS=15 LR=0.001 BATCH=32 RUN=my_try"
     assert line in page.text
@@ -147,7 +147,7 @@ def test_the_make_line_makes_the_same_run(place: Path) -> None:
         "wga_genre", "hybrid", "skip_first2", Settings(epochs=20, lr=0.001, seed=3), "by_work", 2
     )
     make_run(RUNS, plan)
-    (run,) = read_all().runs
+    (run,) = read_runs().runs
     make, task, *words = run.make_line.split()
     assert make == "make"
     flags = [
@@ -166,12 +166,12 @@ def test_the_make_line_makes_the_same_run(place: Path) -> None:
     assert again.name == run.name
 
 
-def test_faults_are_named(place: Path) -> None:
+def test_invalid_records_are_named(place: Path) -> None:
     folder = make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
     (folder / "results.json").write_text("{")
     broken = make_run(RUNS, PlannedRun("wga_genre", "flickr", "all", PAPER))
     (broken / "run.json").write_text("{")
-    report.build(read_all())
+    report.build(read_runs())
     text = Page(REPORT / "index.html").text
     assert "1 run: 1 trained; 2 records left out." in text
     assert f"{broken}/run.json: its run.json can't be read" in text
@@ -184,7 +184,7 @@ def test_edited_runs_are_listed_as_such(place: Path) -> None:
     make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
     plan = PlannedRun("wga_genre", "hybrid", "all", PAPER)
     edit_by_hand(make_run(RUNS, plan, right=42, name="edit"))
-    report.build(read_all())
+    report.build(read_runs())
     markdown = (REPORT / "report.md").read_text(encoding="utf-8")
     edited = "edited by hand (train_val.prototxt)"
     assert f"| wga_genre | edit | tested, {edited} | 0.4200 |" in markdown
@@ -196,9 +196,9 @@ def test_edited_runs_are_listed_as_such(place: Path) -> None:
 
 def test_runs_that_are_gone_leave_the_report(place: Path) -> None:
     folder = make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
-    report.build(read_all())
+    report.build(read_runs())
     shutil.rmtree(folder)
-    report.build(read_all())
+    report.build(read_runs())
     assert not list((REPORT / "runs").iterdir())
     check_addresses(REPORT)
 
@@ -216,7 +216,7 @@ def test_what_other_programs_drew_is_shown(place: Path) -> None:
     (REPORT / "significance-wga_genre.csv").write_text("one,other,p\nhybrid,flickr,0.001\n")
     (REPORT / "grid-my.csv").write_text("task,init,empty,accuracy\nmet_nationality,scratch,,0.5\n")
     (REPORT / "grid-broken.csv").write_text("")
-    report.build(read_all())
+    report.build(read_runs())
     page = Page(REPORT / "index.html")
     for name in ("examples_wikiart_genre", "fig15", "classes_wga_genre", "compare/a-their"):
         assert f"{name}.png" in page.sources
@@ -257,7 +257,7 @@ def test_curves_of_a_file_cut_short_and_of_nonsense(place: Path) -> None:
         curve.write_text(text)
         assert charts(curve) == []
     assert charts(folder / "none.csv") == []
-    report.build(read_all())
+    report.build(read_runs())
     assert "No curve yet." in Page(REPORT / "runs/wga_genre/hybrid-all.html").text
 
 
@@ -286,7 +286,7 @@ def make_nasty(root: Path) -> Path:
 
 def test_names_are_escaped(place: Path) -> None:
     make_nasty(RUNS)
-    report.build(read_all())
+    report.build(read_runs())
     for path in REPORT.rglob("*.html"):
         page = Page(path)
         assert not {"script", "iframe", "object", "link"} & set(page.tags)
@@ -354,7 +354,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.rmtree(RUNS / "wikiart_style/hybrid-all")
         make_nasty(RUNS)
         Image.new("RGB", (900, 900)).save(RUNS / "wikiart_style/hybrid-all/confusion.png")
-        report.build(read_all())
+        report.build(read_runs())
     moved = tmp_path_factory.mktemp("else where") / "the report"
     shutil.move(folder / REPORT, moved)
     shutil.rmtree(folder)

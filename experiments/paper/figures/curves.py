@@ -11,10 +11,10 @@ from experiments.grid.definition import PlannedRun
 from experiments.paper.figures.choice import Choice, edited, inits_of, pick
 from experiments.paper.figures.plot import COLOURS, LINES, MARKERS, Plot, bare
 from experiments.paper.printed import INITS
-from experiments.paper.run_records import Records, Run
+from experiments.paper.valid_runs import RecordedRun, Records
 from experiments.single_run import record as states
 from experiments.single_run.curve import read
-from experiments.single_run.plots import WIDTH
+from experiments.single_run.figure_style import WIDTH
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
 
@@ -120,7 +120,7 @@ def _unique(lines: list[_Line]) -> list[_Line]:
     return list({line.label: line for line in lines}.values())
 
 
-def _remarks(run: Run) -> list[str]:
+def _remarks(run: RecordedRun) -> list[str]:
     seed = run.plan.settings.seed
     of_seed = [f"{run.name}: seed {seed}"] if seed != Choice().settings.seed else []
     return of_seed + edited([run])

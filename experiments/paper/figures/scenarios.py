@@ -7,12 +7,12 @@ from matplotlib.figure import Figure
 
 from experiments.grid.definition import PlannedRun
 from experiments.paper import printed
-from experiments.paper.cells import cells, find
 from experiments.paper.figures.choice import Choice, edited, pick
 from experiments.paper.figures.plot import COLOURS, PRINTED_COLOUR, Plot, bare
-from experiments.paper.run_records import Records, Run
+from experiments.paper.seed_groups import find, group_by_seed
+from experiments.paper.valid_runs import RecordedRun, Records
 from experiments.single_run import record as states
-from experiments.single_run.plots import WIDTH
+from experiments.single_run.figure_style import WIDTH
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER
 
@@ -21,7 +21,7 @@ _TASK = "wikiart_style"
 
 def accuracy(number: str, choice: Choice, records: Records) -> Plot:
     """Figure 8: bars of test accuracy, printed and ours."""
-    task, every = choice.task or _TASK, cells(records.tested)
+    task, every = choice.task or _TASK, group_by_seed(records.tested)
     rows, missing, remarks = [], [], []
     for scenario in SCENARIOS:
         cell = find(every, task, choice.init, scenario, choice.settings)
@@ -158,7 +158,7 @@ def _printed(task: str, choice: Choice, scenario: str) -> float | None:
     return printed.by_scenario().get((task, scenario))
 
 
-def _machine(run: Run) -> str:
+def _machine(run: RecordedRun) -> str:
     """On what a run was trained, in words: its time depends on it."""
     words = []
     for sitting in run.record.get("sittings", []):

@@ -13,12 +13,12 @@ from typing import Any
 
 from experiments.grid.definition import without_seed
 from experiments.paper.intervals import mean_and_std, wilson
-from experiments.paper.run_records import Run
+from experiments.paper.valid_runs import RecordedRun
 from prototxt.settings import PAPER, Settings
 
 
 @dataclass(frozen=True)
-class Cell:
+class SeedGroup:
     """One task, init, scenario and settings: the tested runs that differ in nothing but seeds."""
 
     task: str
@@ -26,8 +26,10 @@ class Cell:
     scenario: str
     settings: Settings  # with the seed of the paper's settings, whatever the runs' seeds
     split: str
-    runs: tuple[Run, ...]  # by seed, one or more; all unedited, or all edited in the same way
-    not_counted: tuple[Run, ...] = ()  # edited by hand in another way than `runs`
+    runs: tuple[
+        RecordedRun, ...
+    ]  # by seed, one or more; all unedited, or all edited in the same way
+    not_counted: tuple[RecordedRun, ...] = ()  # edited by hand in another way than `runs`
 
     @cached_property
     def accuracy(self) -> float:
@@ -55,7 +57,7 @@ class Cell:
         return int(self._first["classes"])
 
     @property
-    def first(self) -> Run:
+    def first(self) -> RecordedRun:
         """The run that stands for all: the one with the lowest seed."""
         return self.runs[0]
 
@@ -82,9 +84,9 @@ class Cell:
         return self.runs[0].results or {}
 
 
-def cells(runs: Iterable[Run]) -> list[Cell]:
+def group_by_seed(runs: Iterable[RecordedRun]) -> list[SeedGroup]:
     """All cells of the tested runs among `runs`."""
-    groups: dict[tuple[str, str, str, Settings, str], dict[tuple[str, ...], list[Run]]] = {}
+    groups: dict[tuple[str, str, str, Settings, str], dict[tuple[str, ...], list[RecordedRun]]] = {}
     for run in runs:
         if run.results is not None:
             plan = run.plan
@@ -94,18 +96,18 @@ def cells(runs: Iterable[Run]) -> list[Cell]:
     for key, variants in groups.items():
         chosen, *others = sorted(variants.values(), key=_rank)
         not_counted = tuple(run for other in others for run in other)
-        found.append(Cell(*key, tuple(sorted(chosen, key=_seeds)), not_counted))
+        found.append(SeedGroup(*key, tuple(sorted(chosen, key=_seeds)), not_counted))
     return found
 
 
 def find(
-    every: Iterable[Cell],
+    every: Iterable[SeedGroup],
     task: str,
     init: str,
     scenario: str,
     settings: Settings = PAPER,
     split: str = "by_image",
-) -> Cell | None:
+) -> SeedGroup | None:
     """The cell of these, if there is a tested run of it."""
     wanted = (task, init, scenario, without_seed(settings), split)
     for cell in every:
@@ -114,7 +116,7 @@ def find(
     return None
 
 
-def best(every: Iterable[Cell], task: str) -> Cell | None:
+def best(every: Iterable[SeedGroup], task: str) -> SeedGroup | None:
     """The cell of a task with the highest test accuracy, as the paper chose (its Table 4).
 
     On splits by image only, as the paper's.
@@ -123,7 +125,7 @@ def best(every: Iterable[Cell], task: str) -> Cell | None:
     return max(of_task, key=lambda cell: cell.accuracy, default=None)
 
 
-def best_validated(every: Iterable[Cell], task: str) -> Cell | None:
+def best_validated(every: Iterable[SeedGroup], task: str) -> SeedGroup | None:
     """The cell of a task with the highest validation accuracy: chosen without the test images."""
     of_task = [cell for cell in every if cell.task == task and cell.split == "by_image"]
     known = [cell for cell in of_task if cell.validation is not None]
@@ -140,11 +142,11 @@ def in_words(scenario: str, settings: Settings, split: str = "by_image") -> str:
     return ", ".join(said + ([split] if split != "by_image" else []))
 
 
-def _rank(variant: list[Run]) -> tuple[bool, bool, str]:
+def _rank(variant: list[RecordedRun]) -> tuple[bool, bool, str]:
     """Unedited runs first, then those edited under their standard name."""
     is_standard = any(run.name == run.plan.name for run in variant)
     return (bool(variant[0].edits), not is_standard, min(run.name for run in variant))
 
 
-def _seeds(run: Run) -> tuple[int, int]:
+def _seeds(run: RecordedRun) -> tuple[int, int]:
     return (run.plan.split_seed, run.plan.settings.seed)

@@ -1,4 +1,4 @@
-"""All run records, read fast, and only those that can be believed.
+"""All run records, read fast, and only those that are valid.
 
 A record that is broken, half-written or foreign, or that contradicts itself, its folder or its
 results, is named with the reason and left out. Nothing of it gets into a table.
@@ -33,8 +33,8 @@ _SHARES = ("top1", "top5", "macro_f1", "weighted_f1", "majority")
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run whose record can be believed."""
+class RecordedRun:
+    """One run whose record is valid."""
 
     folder: RunFolder
     state: str
@@ -105,7 +105,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Fault:
+class InvalidRecord:
     """A record that is left out, and why."""
 
     path: Path
@@ -119,41 +119,41 @@ class Fault:
 class Records:
     """What lies in experiments/runs/."""
 
-    runs: tuple[Run, ...]  # in the order of task and name
-    faults: tuple[Fault, ...]
+    runs: tuple[RecordedRun, ...]  # in the order of task and name
+    invalid: tuple[InvalidRecord, ...]
 
     @cached_property
-    def tested(self) -> tuple[Run, ...]:
+    def tested(self) -> tuple[RecordedRun, ...]:
         """The runs with test results."""
         return tuple(run for run in self.runs if run.results is not None)
 
-    def find(self, task: str, name: str) -> Run | None:
+    def find(self, task: str, name: str) -> RecordedRun | None:
         """The run of this task and name."""
         return next((run for run in self.runs if (run.task, run.name) == (task, name)), None)
 
 
-class _Unbelievable(Exception):
+class _Invalid(Exception):
     """Says why a record is left out."""
 
 
-def read_all(root: Path = RUNS) -> Records:
-    """Every run under `root`, which holds <task>/<run>/ folders, and every fault that was met."""
-    runs, faults = [], []
+def read_runs(root: Path = RUNS) -> Records:
+    """Every run under `root`, which holds <task>/<run>/ folders, and every invalid record."""
+    runs, invalid = [], []
     for path in _folders(root):
         folder = RunFolder(path)
         try:
             run = _read(folder)
-        except _Unbelievable as why:
-            faults.append(Fault(folder.record, str(why)))
+        except _Invalid as why:
+            invalid.append(InvalidRecord(folder.record, str(why)))
             continue
         try:
             run = replace(run, results=_read_results(run))
-        except _Unbelievable as why:
-            faults.append(Fault(folder.results, str(why)))
+        except _Invalid as why:
+            invalid.append(InvalidRecord(folder.results, str(why)))
         runs.append(run)
-    kept, twins = _without_twins(runs)
-    kept, strangers = _without_strangers(kept)
-    return Records(tuple(kept), (*faults, *twins, *strangers))
+    kept, duplicates = _drop_duplicates(runs)
+    kept, on_other_lists = _drop_other_test_lists(kept)
+    return Records(tuple(kept), (*invalid, *duplicates, *on_other_lists))
 
 
 def bare_name(word: str, task: str, what: str = "RUN") -> str:
@@ -183,7 +183,7 @@ def _visible_folders(path: Path) -> list[Path]:
     return [each for each in path.iterdir() if not each.name.startswith(".") and each.is_dir()]
 
 
-def _read(folder: RunFolder) -> Run:
+def _read(folder: RunFolder) -> RecordedRun:
     record = _json(folder.record, "its run.json")
     for key, kind in (
         ("state", str),
@@ -196,11 +196,11 @@ def _read(folder: RunFolder) -> Run:
         ("inputs", dict),
     ):
         if not isinstance(record.get(key), kind):
-            raise _Unbelievable(f"not a run's record: no {key}")
+            raise _Invalid(f"not a run's record: no {key}")
     if record["state"] not in _STATES:
-        raise _Unbelievable(f"not a run's record: its state is {record['state']!r}")
+        raise _Invalid(f"not a run's record: its state is {record['state']!r}")
     if record["scenario"] not in SCENARIOS:
-        raise _Unbelievable(f"unknown scenario {record['scenario']!r}")
+        raise _Invalid(f"unknown scenario {record['scenario']!r}")
     split, split_seed = _split(record)
     plan = PlannedRun(
         task=record["task"],
@@ -214,18 +214,20 @@ def _read(folder: RunFolder) -> Run:
     _check_place(folder, record, plan)
     _check_layers(record, plan)
     _check_end(record)
-    return Run(folder, record["state"], plan, record, find_edits(folder, record, plan.settings))
+    return RecordedRun(
+        folder, record["state"], plan, record, find_edits(folder, record, plan.settings)
+    )
 
 
 def _json(path: Path, what: str) -> dict[str, Any]:
     try:
         said = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise _Unbelievable(f"{what} is missing") from None
+        raise _Invalid(f"{what} is missing") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise _Unbelievable(f"{what} can't be read, or was cut short ({error})") from None
+        raise _Invalid(f"{what} can't be read, or was cut short ({error})") from None
     if not isinstance(said, dict):
-        raise _Unbelievable("not a run's record")
+        raise _Invalid("not a run's record")
     return said
 
 
@@ -234,20 +236,20 @@ def _settings(said: dict[str, Any]) -> Settings:
     known = {each.name: each.type for each in fields(Settings)}
     for name, value in said.items():
         if name not in known:
-            raise _Unbelievable(f"unknown setting {name!r}: written by another version?")
+            raise _Invalid(f"unknown setting {name!r}: written by another version?")
         if not _is_number(value):
-            raise _Unbelievable(f"setting {name} is {value!r}")
+            raise _Invalid(f"setting {name} is {value!r}")
     try:
         return Settings(**said)
     except UserError as error:
-        raise _Unbelievable(str(error)) from None
+        raise _Invalid(str(error)) from None
 
 
 def _split(record: dict[str, Any]) -> tuple[str, int]:
     name, task = Path(record["data"]).name, record["task"]
     found = _DATA_SUFFIX.fullmatch(name.removeprefix(task)) if name.startswith(task) else None
     if not found:
-        raise _Unbelievable(f"it says task {task}, but learnt from {record['data']}")
+        raise _Invalid(f"it says task {task}, but learnt from {record['data']}")
     return found["split"] or "by_image", int(found["seed"] or 1)
 
 
@@ -256,18 +258,18 @@ def _check_values(record: dict[str, Any]) -> None:
     for key in ("iteration", "max_iter", "seconds", "batch"):
         value = record.get(key)
         if value is not None and not (_is_number(value) and value >= 0):
-            raise _Unbelievable(f"{key} is {value!r}")
+            raise _Invalid(f"{key} is {value!r}")
     for key in ("reason", "started", "finished"):
         if not isinstance(record.get(key) or "", str):
-            raise _Unbelievable(f"{key} is {record[key]!r}")
+            raise _Invalid(f"{key} is {record[key]!r}")
     best = record.get("best")
     if best is not None and not (isinstance(best, dict) and _is_share(best.get("val_accuracy"))):
-        raise _Unbelievable(f"its best validation is {best!r}")
+        raise _Invalid(f"its best validation is {best!r}")
     sittings = record.get("sittings") or []
     if not isinstance(sittings, list) or not all(
         isinstance(each, dict) and isinstance(each.get("engine") or {}, dict) for each in sittings
     ):
-        raise _Unbelievable("not a run's record: its sittings")
+        raise _Invalid("not a run's record: its sittings")
 
 
 def _is_number(value: object) -> bool:
@@ -284,7 +286,7 @@ def _check_place(folder: RunFolder, record: dict[str, Any], plan: PlannedRun) ->
     """The record belongs to its folder, and to what the folder's name promises."""
     path = folder.path
     if (record["task"], record["run"]) != (path.parent.name, path.name):
-        raise _Unbelievable(
+        raise _Invalid(
             f"it says that it is {record['task']}/{record['run']}: copied or moved here?"
         )
     if path.name == plan.name:
@@ -295,7 +297,7 @@ def _check_place(folder: RunFolder, record: dict[str, Any], plan: PlannedRun) ->
         # A name that is all settings promises those; a name with words of its own does not.
         or (not promised["own"] and path.name != _name(plan))
     ):
-        raise _Unbelievable(f"its settings are those of {plan.name}, not what its name says")
+        raise _Invalid(f"its settings are those of {plan.name}, not what its name says")
 
 
 def _name(plan: PlannedRun) -> str:
@@ -320,15 +322,15 @@ def _check_layers(record: dict[str, Any], plan: PlannedRun) -> None:
         frozen = {each["name"] for each in layers if each["frozen"]}
         copied = {each["name"] for each in layers if each["transferred"]}
     except (TypeError, KeyError):
-        raise _Unbelievable("not a run's record: its layers") from None
+        raise _Invalid("not a run's record: its layers") from None
     wanted = set(SCENARIOS[plan.scenario])
     if frozen != wanted:
-        raise _Unbelievable(
+        raise _Invalid(
             f"scenario {plan.scenario}, but what was frozen is: {', '.join(sorted(frozen)) or '-'}"
         )
     lost = set() if plan.init == SCRATCH else set(COPIED_LAYERS) - copied
     if lost:
-        raise _Unbelievable(f"init {plan.init}, but not copied were {', '.join(sorted(lost))}")
+        raise _Invalid(f"init {plan.init}, but not copied were {', '.join(sorted(lost))}")
 
 
 def _check_end(record: dict[str, Any]) -> None:
@@ -341,48 +343,48 @@ def _check_end(record: dict[str, Any]) -> None:
         # Without validation ("best") the record's iteration is that of the last line of the log.
         or (record.get("best") and done < wanted)
     ):
-        raise _Unbelievable(f"it says trained, but came to iteration {done} of {wanted}")
+        raise _Invalid(f"it says trained, but came to iteration {done} of {wanted}")
 
 
-def _read_results(run: Run) -> dict[str, Any] | None:
+def _read_results(run: RecordedRun) -> dict[str, Any] | None:
     path = run.folder.results
     if not path.exists():
         return None
     results = _json(path, "its results.json")
     if run.state != states.TRAINED:
-        raise _Unbelievable(f"test results of a run that is {run.state}, not trained")
+        raise _Invalid(f"test results of a run that is {run.state}, not trained")
     for name in ("images", "classes"):
         if type(results.get(name)) is not int or results[name] < 1:
-            raise _Unbelievable(f"{name} is {results.get(name)!r}")
+            raise _Invalid(f"{name} is {results.get(name)!r}")
     for name in _SHARES:
         if not _is_share(results.get(name)):
-            raise _Unbelievable(f"{name} is {results.get(name)!r}, no share of 1")
+            raise _Invalid(f"{name} is {results.get(name)!r}, no share of 1")
     _check_per_class(results)
     tested = results.get("tested")
     if not isinstance(tested, dict):
-        raise _Unbelievable("it doesn't say what was tested")
+        raise _Invalid("it doesn't say what was tested")
     if tested.get("list") != run.record["inputs"].get("test"):
-        raise _Unbelievable("tested on another test list than the one of its training")
+        raise _Invalid("tested on another test list than the one of its training")
     when, finished = results.get("when"), run.record.get("finished")
     if isinstance(when, str) and isinstance(finished, str) and when < finished:
-        raise _Unbelievable(f"tested at {when}, before its training ended at {finished}")
+        raise _Invalid(f"tested at {when}, before its training ended at {finished}")
     return results
 
 
 def _check_per_class(results: dict[str, Any]) -> None:
     of_classes = results.get("per_class")
     if not isinstance(of_classes, list) or not all(map(_is_of_class, of_classes)):
-        raise _Unbelievable("its per_class can't be read")
+        raise _Invalid("its per_class can't be read")
     images = sum(each["images"] for each in of_classes)
     right = sum(each["right"] for each in of_classes)
     count = len(of_classes)
     if count != results["classes"] or images != results["images"]:
-        raise _Unbelievable(
+        raise _Invalid(
             f"{results['classes']} classes and {results['images']} images, but per class "
             f"{count} and {images}"
         )
     if not math.isclose(right / images, results["top1"], abs_tol=1e-9):
-        raise _Unbelievable(
+        raise _Invalid(
             f"top1 is {results['top1']:.4f}, but per class {right} of {images} are right"
         )
 
@@ -397,50 +399,52 @@ def _is_of_class(said: object) -> bool:
     return accuracy is None or _is_share(accuracy)
 
 
-def _without_strangers(runs: list[Run]) -> tuple[list[Run], list[Fault]]:
+def _drop_other_test_lists(
+    runs: list[RecordedRun],
+) -> tuple[list[RecordedRun], list[InvalidRecord]]:
     """Of the seeds of one experiment, those count that were tested on the newest one's test list.
 
     A split has one list; where it was made anew since, old and new accuracies have no mean.
     """
-    groups: dict[tuple[object, ...], list[Run]] = {}
+    groups: dict[tuple[object, ...], list[RecordedRun]] = {}
     for run in runs:
         if run.results is not None:
             groups.setdefault(run.but_seed, []).append(run)
-    dropped: dict[Path, Fault] = {}
+    dropped: dict[Path, InvalidRecord] = {}
     for seeds in groups.values():
         newest = max(seeds, key=lambda run: run.record.get("finished") or "")
         for run in seeds:
             if run.test_list != newest.test_list:
                 why = f"tested on another test list than {newest.name}, which is newer"
-                dropped[run.folder.path] = Fault(run.folder.results, why)
+                dropped[run.folder.path] = InvalidRecord(run.folder.results, why)
     return _without_results(runs, dropped), list(dropped.values())
 
 
-def _without_results(runs: list[Run], dropped: Container[Path]) -> list[Run]:
+def _without_results(runs: list[RecordedRun], dropped: Container[Path]) -> list[RecordedRun]:
     return [replace(run, results=None) if run.folder.path in dropped else run for run in runs]
 
 
-def _without_twins(runs: list[Run]) -> tuple[list[Run], list[Fault]]:
+def _drop_duplicates(runs: list[RecordedRun]) -> tuple[list[RecordedRun], list[InvalidRecord]]:
     """Of runs of one and the same experiment, seed and all, only one counts.
 
-    The one with the standard name; where no twin has it, one of them, if all say the same.
+    The one with the standard name; where none has it, one of them, if all say the same.
     """
-    groups: dict[tuple[object, ...], list[Run]] = {}
+    groups: dict[tuple[object, ...], list[RecordedRun]] = {}
     for run in runs:
         if run.results is not None:
             groups.setdefault(run.experiment, []).append(run)
-    dropped: dict[Path, Fault] = {}
-    for twins in groups.values():
-        if len(twins) == 1:
+    dropped: dict[Path, InvalidRecord] = {}
+    for same in groups.values():
+        if len(same) == 1:
             continue
-        standard = [run for run in twins if run.name == run.plan.name]
-        agree = len({run.right for run in twins}) == 1
-        kept = standard[0] if standard else twins[0] if agree else None
-        for run in twins:
+        standard = [run for run in same if run.name == run.plan.name]
+        agree = len({run.right for run in same}) == 1
+        kept = standard[0] if standard else same[0] if agree else None
+        for run in same:
             if run is kept:
                 continue
-            others = ", ".join(each.name for each in twins if each is not run)
+            others = ", ".join(each.name for each in same if each is not run)
             why = f"the same experiment, with the same seed, as {others}"
             why += f"; {kept.name} is counted" if kept else ", and they don't agree"
-            dropped[run.folder.path] = Fault(run.folder.results, why)
+            dropped[run.folder.path] = InvalidRecord(run.folder.results, why)
     return _without_results(runs, dropped), list(dropped.values())
