@@ -1,8 +1,8 @@
 """ResNet-50 (He et al. 2016), as its authors gave it out for Caffe, and open_nsfw's of half width.
 
 Both have four stages of bottleneck blocks: a 1x1 convolution reduces, a 3x3 computes, a 1x1
-expands, and what came in is added. The first block of a stage halves the size in its first 1x1 convolution,
-so what came in goes through a 1x1 of its own.
+expands, and what came in is added. The first block of a stage halves the size in its first 1x1
+convolution, so what came in goes through a 1x1 of its own.
 """
 
 from __future__ import annotations
