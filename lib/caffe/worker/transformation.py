@@ -5,6 +5,7 @@ the crop from the centre.
 """
 
 import caffe
+import data_layers
 import images
 import numpy
 import prototxts
@@ -13,6 +14,10 @@ from errors import WorkerError
 # Weights of blue, green and red in 2^15 parts, as libpng makes grey of a colour PNG for OpenCV. It
 # does not round. (A JPEG's grey is its own luma channel, which its colours give to within 1.)
 GRAY = (3737, 19234, 9797)
+
+
+# The layers that transform what they read by their transform_param.
+TRANSFORMING = (*data_layers.READERS, "MemoryData", "WindowData")
 
 
 class Transformation:
@@ -69,10 +74,8 @@ def of_net(path, size, mean):
     Raises WorkerError for what Caffe would refuse.
     """
     net = prototxts.read_net(path)
-    layers = [layer for layer in net.layer if prototxts.in_phase(layer, caffe.TEST)]
-    readers = [
-        layer for layer in layers if layer.type in ("Data", "ImageData", "MemoryData", "WindowData")
-    ]
+    layers = data_layers.sources(prototxts.in_phase(net, caffe.TEST))
+    readers = [layer for layer in layers if layer.type in TRANSFORMING]
     if not readers:
         return of_mean(mean)
     param = readers[0].transform_param
