@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -40,19 +41,34 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
+def whole_name(path: Path) -> str | None:
+    """The name of the file that a killed `whole_file` left `path` of; None for other names."""
+    match = re.fullmatch(r"\.(?P<name>.+)\.\d+\.part", path.name, re.DOTALL)
+    return match["name"] if match else None
+
+
+def folder_leftovers(path: Path) -> list[Path]:
+    """What killed calls of `whole_folder(path)` left: by the names that tempfile makes, only."""
+    made = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}(\.old)?\.part")
+    return [each for each in path.parent.iterdir() if made.fullmatch(each.name)]
+
+
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, *, is_ours: bool = True) -> Iterator[Path]:
     """Yield an empty folder beside `path` to fill; on success it takes the place of `path`.
 
+    What is at `path` then is deleted; with `is_ours=False` it is backed up, and that is said.
     Leftovers of killed writers are removed first. If the body raises, `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}.*.part"):
+    for leftover in folder_leftovers(path):
         shutil.rmtree(leftover)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     aside.chmod(0o777 & ~_umask())
     try:
         yield aside
+        if path.exists() and not is_ours:
+            print(f"{path}: not made by this program as it is; it is now {back_up(path)}")
         if path.exists():
             old = aside.with_suffix(".old.part")
             path.rename(old)
@@ -64,6 +80,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
         raise _no_space(error, path) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def back_up(path: Path) -> Path:
+    """Rename a file or folder to the next free `<name>.backup-<n>` beside it; return that."""
+    number = 1
+    while os.path.lexists(backup := path.with_name(f"{path.name}.backup-{number}")):
+        number += 1
+    return path.rename(backup)
 
 
 def sha256(path: Path) -> str:

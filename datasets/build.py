@@ -13,7 +13,7 @@ import cv2
 from base.alone import alone
 from base.cli import bar
 from base.errors import UserError
-from base.files import require_space, sha256, whole_file, whole_folder, write_text
+from base.files import back_up, require_space, sha256, whole_file, whole_folder, write_text
 from datasets.folders import PARTS, DataFolder
 from datasets.imagelist import Entry, read_classes, read_list
 from datasets.lmdb_writer import LmdbWriter, datum_bytes, space_needed
@@ -46,8 +46,8 @@ def build_lmdbs(
     """Build train_lmdb, val_lmdb, test_lmdb, mean.binaryproto and, last, lmdb.json.
 
     Images are decoded in `workers` processes; the bytes written do not depend on how many. Until
-    every image of all three lists was read, what was there before stays untouched. Returns what
-    lmdb.json holds.
+    every image of all three lists was read, what was there before stays untouched; an LMDB or a
+    mean that was put there by somebody else is backed up. Returns what lmdb.json holds.
 
     Raises UserError if an image is broken and `skip_broken` is not set (it names up to 20), if
     nothing is left of a part, or if the disk is too small.
@@ -76,7 +76,13 @@ def build_lmdbs(
         bar(what="LMDB", unit="image", total=total) as progress,
     ):
         # The folders and the mean take their places when `whole` is left.
-        asides = {part: whole.enter_context(whole_folder(folder.lmdb(part))) for part in PARTS}
+        replaced = _replaced_record(folder)
+        asides = {
+            part: whole.enter_context(
+                whole_folder(folder.lmdb(part), is_ours=_is_built(folder, part, replaced))
+            )
+            for part in PARTS
+        }
         mean_aside = whole.enter_context(whole_file(folder.mean))
         for part in PARTS:
             with LmdbWriter(asides[part], len(lists[part])) as writer:
@@ -98,8 +104,12 @@ def build_lmdbs(
             if not written[part]:
                 raise UserError(f"every image of {folder.list(part)} is broken or missing")
         mean_aside.write_bytes(mean_bytes(mean.mean()))
+        if folder.mean.exists() and not _is_recorded_mean(folder, replaced):
+            print(f"{folder.mean}: not made from these LMDBs; it is now {back_up(folder.mean)}")
         # From here on the old set is replaced; without its record nobody takes a mixture for whole.
-        folder.lmdb_record.unlink(missing_ok=True)
+        # Under its other name it tells a killed build's successor whose LMDBs these are.
+        if folder.lmdb_record.exists():
+            folder.lmdb_record.replace(_replaced(folder))
 
     record = {
         "lists": hashes,
@@ -112,7 +122,39 @@ def build_lmdbs(
         "opencv": cv2.__version__,
     }
     write_text(folder.lmdb_record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    _replaced(folder).unlink(missing_ok=True)
     return record
+
+
+def _replaced(folder: DataFolder) -> Path:
+    """Where the record of LMDBs is while they are replaced."""
+    return folder.lmdb_record.with_name(f".{folder.lmdb_record.name}.replaced")
+
+
+def _replaced_record(folder: DataFolder) -> Path | None:
+    """The record of the LMDBs that are there, if a build of ours, killed or not, made any."""
+    found = [path for path in (folder.lmdb_record, _replaced(folder)) if path.exists()]
+    return found[0] if found else None
+
+
+def _is_built(folder: DataFolder, part: str, record: Path | None) -> bool:
+    """Whether the LMDB of a part is one that we built: it is older than its record.
+
+    Those that a killed build had put in their places already are younger: they are backed up.
+    """
+    data = folder.lmdb(part) / "data.mdb"
+    if not data.exists():
+        return not folder.lmdb(part).exists() or not any(folder.lmdb(part).iterdir())
+    return record is not None and data.stat().st_mtime_ns <= record.stat().st_mtime_ns
+
+
+def _is_recorded_mean(folder: DataFolder, record: Path | None) -> bool:
+    """Whether the mean is the one that was made with the LMDBs."""
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))["mean"] if record else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(found == sha256(folder.mean))
 
 
 def _missing(root: Path, lists: dict[str, list[Entry]]) -> dict[str, str]:

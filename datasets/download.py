@@ -22,7 +22,7 @@ import httpx
 from base.alone import alone
 from base.cli import bar
 from base.errors import UserError
-from base.files import readable, whole_file
+from base.files import readable, whole_file, whole_name
 from datasets.decode import BrokenImageError, decode, read_bytes
 
 USER_AGENT = "fine-art-caffe/0.1 (downloads paintings for research on art classification)"
@@ -87,7 +87,7 @@ def download(
     if not os.access(root, os.W_OK):
         raise UserError(f"the folder {root} cannot be written to; change its owner or its mode")
     with alone(root, f"a download to {root}", wait=False):
-        _remove_halves(root)
+        _remove_halves(wanted, root)
         return _download(wanted, root, manners, check)
 
 
@@ -141,10 +141,12 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
         rows.writerows(failures)
 
 
-def _remove_halves(root: Path) -> None:
-    """Remove what a killed download was writing at that moment (see base.files.whole_file)."""
+def _remove_halves(wanted: Sequence[Wanted], root: Path) -> None:
+    """Remove what a killed download was writing at that moment; other files are left alone."""
+    places = {root / one.path for one in wanted}
     for half in root.rglob(".*.part"):
-        if not half.name.endswith(f".{os.getpid()}.part"):
+        name = whole_name(half)
+        if name and half.with_name(name) in places and half.is_file():
             half.unlink()
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from base.alone import alone
 from base.errors import UserError
-from base.files import require_space, sha256, whole_file
+from base.files import require_space, sha256, whole_file, whole_name
 from models.archives import extract, is_archive
 from models.cards import MODELS, Card, load_cards
 from models.fetch import PATIENCE, Patience, download
@@ -62,7 +62,7 @@ def get(
     file stays in models/.cache and is gone on with by the next call.
     """
     with alone(root / CACHE / "lock", "get_weights"):
-        _clear_leftovers(root)
+        _clear_leftovers(root, card)
         place = _Place(card, checks, root, say)
         if file is not None:
             place.weights(_readable(file), BY_HAND)
@@ -234,9 +234,10 @@ def _readable(path: Path) -> Path:
     return path
 
 
-def _clear_leftovers(root: Path) -> None:
+def _clear_leftovers(root: Path, card: Card) -> None:
     """Remove what killed processes left; half downloads stay, they are gone on with."""
     for folder in (root / CACHE).glob(f"{_UNPACKED}*"):
         shutil.rmtree(folder)
-    for half in root.glob("*/.*.part"):
-        half.unlink()
+    for half in card.folder.glob(".*.part"):
+        if whole_name(half) in (card.caffemodel, card.mean):
+            half.unlink()

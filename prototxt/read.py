@@ -22,6 +22,7 @@ _FIELDS: dict[str, dict[str, tuple[int, Any]]] = {
         "test_iter": (3, _Field.TYPE_INT32),
         "max_iter": (7, _Field.TYPE_INT32),
         "iter_size": (36, _Field.TYPE_INT32),
+        "snapshot": (14, _Field.TYPE_INT32),
         "snapshot_prefix": (15, _Field.TYPE_STRING),
     },
     "NetParameter": {"layer": (100, "LayerParameter")},
@@ -51,6 +52,7 @@ class Solver:
     iter_size: int
     test_iter: int
     snapshot_prefix: str
+    snapshot: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def read_solver(path: Path) -> Solver:
         max_iter=said.max_iter,
         iter_size=said.iter_size if said.HasField("iter_size") else 1,
         test_iter=said.test_iter[0] if said.test_iter else 0,
+        snapshot=said.snapshot,
         snapshot_prefix=said.snapshot_prefix,
     )
 

@@ -18,7 +18,7 @@ from engines import client
 from engines.client import Engine, Event, Interrupted, find_engine
 from tests.small_world import CLASSES, COUNTS, DATA, Plan, World, edit
 from tools.device import Device
-from tools.snapshot_files import newest_whole
+from tools.snapshot_files import Snapshots
 
 FOREVER = Plan(max_iter=1_000_000, snapshot=0, test_interval=1_000_000)
 
@@ -33,7 +33,9 @@ def request(world: World, name: str, plan: Plan | None = None, **more: Any) -> d
         "weights": None,
         "run": str(world.folder(name).path),
         "snapshot_prefix": str(world.folder(name).snapshots / "caffenet"),
+        "aside": str(world.folder(name).snapshots / ".aside.part"),
         "inputs": "these",
+        "id": "this",
         "resume": None,
         "validation_images": COUNTS["val"],
         "validated": -1,
@@ -194,7 +196,7 @@ def test_ctrl_c_ends_in_good_order_with_a_snapshot(world: World) -> None:
     with pytest.raises(Interrupted):
         world.device.engine.call("train", request(world, "a", FOREVER), on_event=stop)
     assert signal.getsignal(signal.SIGINT) is before
-    snapshot = newest_whole(world.folder("a").snapshots / "caffenet", "these")
+    snapshot = Snapshots(world.folder("a").snapshots / "caffenet", "these", "this").newest()
     assert snapshot
     assert snapshot.iteration >= 3
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from base.alone import alone
 from base.errors import UserError
-from base.files import readable, require_space, whole_folder
+from base.files import folder_leftovers, readable, require_space, whole_folder
 from engines.client import Engine
 from engines.install.debs import fetch
 from engines.install.errors import no_caffe
@@ -57,7 +57,7 @@ def install(
         raise UserError(f"cannot make {into.parent}: {error.strerror}") from error
     with alone(into.parent, "the installation of Caffe"):
         # What a killed whole_folder left, 400 MB, goes even if nothing is to be done.
-        for leftover in into.parent.glob(f".{into.name}.*.part"):
+        for leftover in folder_leftovers(into):
             shutil.rmtree(leftover, ignore_errors=True)
         if not force and is_intact(into):
             words = [f"{into}: up to date"]
