@@ -76,12 +76,11 @@ def build_lmdbs(
         bar(what="LMDB", unit="image", total=total) as progress,
     ):
         # The folders and the mean take their places when `whole` is left.
-        replaced = _replaced_record(folder)
+        ours = _built_here(folder)
         asides = {
-            part: whole.enter_context(
-                whole_folder(folder.lmdb(part), is_ours=_is_built(folder, part, replaced))
-            )
+            part: whole.enter_context(whole_folder(there, is_ours=there in ours))
             for part in PARTS
+            if (there := folder.lmdb(part))
         }
         mean_aside = whole.enter_context(whole_file(folder.mean))
         for part in PARTS:
@@ -104,12 +103,16 @@ def build_lmdbs(
             if not written[part]:
                 raise UserError(f"every image of {folder.list(part)} is broken or missing")
         mean_aside.write_bytes(mean_bytes(mean.mean()))
-        if folder.mean.exists() and not _is_recorded_mean(folder, replaced):
+        if folder.mean.exists() and folder.mean not in ours:
             print(f"{folder.mean}: not made from these LMDBs; it is now {back_up(folder.mean)}")
+        made = {folder.lmdb(part): aside for part, aside in asides.items()}
+        made[folder.mean] = mean_aside
+        marks = {path.name: [_mark(aside)] for path, aside in made.items()}
+        for path in ours:
+            marks[path.name].append(_mark(path))
+        write_text(_marks(folder), json.dumps(marks) + "\n")
         # From here on the old set is replaced; without its record nobody takes a mixture for whole.
-        # Under its other name it tells a killed build's successor whose LMDBs these are.
-        if folder.lmdb_record.exists():
-            folder.lmdb_record.replace(_replaced(folder))
+        folder.lmdb_record.unlink(missing_ok=True)
 
     record = {
         "lists": hashes,
@@ -122,39 +125,50 @@ def build_lmdbs(
         "opencv": cv2.__version__,
     }
     write_text(folder.lmdb_record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    _replaced(folder).unlink(missing_ok=True)
+    _marks(folder).unlink()
     return record
 
 
-def _replaced(folder: DataFolder) -> Path:
-    """Where the record of LMDBs is while they are replaced."""
-    return folder.lmdb_record.with_name(f".{folder.lmdb_record.name}.replaced")
+def _built_here(folder: DataFolder) -> list[Path]:
+    """The LMDBs and the mean that are there and that a build of ours, killed or not, made.
 
-
-def _replaced_record(folder: DataFolder) -> Path | None:
-    """The record of the LMDBs that are there, if a build of ours, killed or not, made any."""
-    found = [path for path in (folder.lmdb_record, _replaced(folder)) if path.exists()]
-    return found[0] if found else None
-
-
-def _is_built(folder: DataFolder, part: str, record: Path | None) -> bool:
-    """Whether the LMDB of a part is one that we built: it is older than its record.
-
-    Those that a killed build had put in their places already are younger: they are backed up.
+    Ours are LMDBs older than their record, a mean with the hash in it, and what bears a mark of a
+    build that was killed while it replaced the old set.
     """
-    data = folder.lmdb(part) / "data.mdb"
-    if not data.exists():
-        return not folder.lmdb(part).exists() or not any(folder.lmdb(part).iterdir())
-    return record is not None and data.stat().st_mtime_ns <= record.stat().st_mtime_ns
-
-
-def _is_recorded_mean(folder: DataFolder, record: Path | None) -> bool:
-    """Whether the mean is the one that was made with the LMDBs."""
     try:
-        found = json.loads(record.read_text(encoding="utf-8"))["mean"] if record else None
+        record = json.loads(folder.lmdb_record.read_text(encoding="utf-8"))
+        recorded_at, mean = folder.lmdb_record.stat().st_mtime_ns, record["mean"]
     except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return bool(found == sha256(folder.mean))
+        recorded_at, mean = 0, None
+    try:
+        marks = json.loads(_marks(folder).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        marks = {}
+    found = []
+    for path in (*map(folder.lmdb, PARTS), folder.mean):
+        if not path.exists():
+            continue
+        if path == folder.mean:
+            known = sha256(path) == mean
+        else:
+            if {each.name for each in path.iterdir()} - {"data.mdb", "lock.mdb"}:
+                continue
+            known = not (mark := _mark(path)) or mark[1] <= recorded_at
+        if known or _mark(path) in marks.get(path.name, ()):
+            found.append(path)
+    return found
+
+
+def _marks(folder: DataFolder) -> Path:
+    """Where the marks of both sets are while one takes the other's place."""
+    return folder.lmdb_record.with_name(f".{folder.lmdb_record.name}.replacing")
+
+
+def _mark(path: Path) -> list[int]:
+    """What tells a file, or an LMDB, from others: its size and the time of its last change."""
+    data = path / "data.mdb" if path.is_dir() else path
+    there = data.stat() if data.exists() else None
+    return [there.st_size, there.st_mtime_ns] if there else []
 
 
 def _missing(root: Path, lists: dict[str, list[Entry]]) -> dict[str, str]:

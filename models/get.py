@@ -18,7 +18,7 @@ import numpy as np
 
 from base.alone import alone
 from base.errors import UserError
-from base.files import require_space, sha256, whole_file, whole_name
+from base.files import back_up, require_space, sha256, whole_file, whole_name
 from models.archives import extract, is_archive
 from models.cards import MODELS, Card, load_cards
 from models.fetch import PATIENCE, Patience, download
@@ -217,6 +217,9 @@ class _Place:
         if target.exists() and plain.resolve() == target.resolve():
             return
         require_space(target.parent, plain.stat().st_size, target.name)
+        look = weights_state if target == self.card.weights_path else mean_state
+        if target.exists() and look(self.card, self.root).status != VERIFIED:
+            self.say(f"{target}: not known here; it is now {back_up(target)}")
         with whole_file(target) as aside:
             shutil.copyfile(plain, aside)
 
