@@ -26,11 +26,13 @@ VARIABLES   := $(SETTINGS) INIT SCENARIO SPLIT SPLIT_SEED RAW GPU THREADS RUN FO
                BENCHES CUDA_ARCH CUDNN CUDA_HOME JOBS OTHER LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K LABEL INDEX BLOB HOST PORT \
                PYTHON CAFFE_PYTHON CAFFE_DEBS DEBIAN_MIRROR
 TARGETS     := $(sort $(shell sed -n 's/^\([a-z0-9][a-z0-9 -]*\):[^\#=]*\#\#.*/\1/p' Makefile))
-TASKS       := $(shell sed -n 's/^\[\([A-Za-z0-9_]*\)\].*/\1/p' datasets/tasks.toml)
+# However tasks.toml was saved: UTF-16's zeros and byte order marks are dropped, a CR ends a line.
+TASKS       := $(shell tr -d '\000\357\273\277\376\377' < datasets/tasks.toml | tr '\r' '\n' | \
+               sed -n 's/^\[\([A-Za-z0-9_]*\)\].*/\1/p')
 
 # ---- A misspelt variable is an error, not a default ----------------------------------------------
 
-# What tools.plan tells the second make (below), besides the user's variables.
+# What experiments.single_run.plan tells the second make (below), besides the user's variables.
 PLANNED     := RUN_NAME DATA MEAN_FILE FETCH
 GIVEN       := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN     := $(filter-out $(VARIABLES) $(PLANNED),$(GIVEN))
@@ -106,10 +108,10 @@ help:  ## this page
 venv: .venv/.ready  ## the Python packages, into .venv
 
 caffe: .venv/.ready  ## BVLC Caffe, into .caffe; CAFFE_DEBS=folder of packages, DEBIAN_MIRROR=address
-	@$(PY) -m tools.get_caffe $(if $(filter caffe,$(MAKECMDGOALS)),$(FORCED))
+	@$(PY) -m tools.caffe $(if $(filter caffe,$(MAKECMDGOALS)),$(FORCED))
 
 caffe-gpu: .venv/.ready  ## the same Caffe built for GPUs, into .caffe-gpu; CUDA_ARCH=, CUDNN=0, CUDA_HOME=, JOBS=
-	@$(PY) -m tools.get_caffe_gpu $(if $(JOBS),--jobs '$(JOBS)') $(FORCED)
+	@$(PY) -m tools.caffe_gpu $(if $(JOBS),--jobs '$(JOBS)') $(FORCED)
 
 caffe-gpu-test: .venv/.ready  ## Caffe's own tests on the card
 	@$(PY) -m tools.caffe_gpu_test $(if $(filter-out auto,$(GPU)),--gpu '$(GPU)')
@@ -132,17 +134,17 @@ export DEBIAN_MIRROR
 endif
 
 sample: .venv/.ready  ## 174 paintings of the Metropolitan Museum, into datasets/raw/met
-	@$(PY) -m tools.get_sample --raw '$(RAW)'
+	@$(PY) -m tools.sample --raw '$(RAW)'
 
 doctor: .venv/.ready  ## what this machine has, what is missing, and how to get it
 	@$(PY) -m tools.doctor
 
 weights: .venv/.ready $(ENGINE)  ## the weights of INIT, or all; FILE=, MEAN= put a file of yours in place
-	@$(PY) -m tools.get_weights $(INIT_FLAG) \
+	@$(PY) -m tools.weights $(INIT_FLAG) \
 	  $(if $(FILE),--file '$(FILE)') $(if $(MEAN),--mean '$(MEAN)')
 
 inspect: .venv/.ready $(ENGINE)  ## WEIGHTS=file layer by layer, beside CaffeNet
-	@$(PY) -m tools.inspect_weights --weights '$(WEIGHTS)'
+	@$(PY) -m tools.inspect --weights '$(WEIGHTS)'
 
 # ---- The main job: make TASK, or one step of it: make STEP TASK=... ------------------------------
 
@@ -160,9 +162,9 @@ train:     ## step 4: train, or go on training
 evaluate:  ## step 5: test, each test image once
 
 ifndef DATA
-# First make: tools.plan checks the words, says what is missing, and tells the files to work on.
+# First make: experiments.single_run.plan checks the words, says what is missing, and tells the files to work on.
 $(STEPS): .venv/.ready
-	@plan=$$($(PY) -m tools.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@ $$plan"
+	@plan=$$($(PY) -m experiments.single_run.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@ $$plan"
 else
 lists: $(DATA)/lists.json
 
@@ -170,81 +172,81 @@ lmdb: $(DATA)/lmdb.json
 
 # Looked at each time: an image may have come anywhere below. What is the same keeps its date.
 $(DATA)/lists.json: always
-	@$(PY) -m tools.make_lists --task '$(TASK)' --seed '$(SPLIT_SEED)' --split '$(SPLIT)' --raw '$(RAW)' \
+	@$(PY) -m tools.lists --task '$(TASK)' --seed '$(SPLIT_SEED)' --split '$(SPLIT)' --raw '$(RAW)' \
 	  $(if $(filter lists,$(MAKECMDGOALS)),$(FORCED))
 
 # FORCE=1 is for the prototxts and the run; the LMDBs too only when they are what is asked for.
 AGAIN := $(if $(filter lmdb,$(MAKECMDGOALS)),$(FORCED))
 $(DATA)/lmdb.json: $(DATA)/lists.json $(if $(AGAIN)$(filter lmdb,$(MAKECMDGOALS)),always)
-	@$(PY) -m tools.make_lmdb --data '$(DATA)' $(AGAIN) \
+	@$(PY) -m tools.lmdb --data '$(DATA)' $(AGAIN) \
 	  $(if $(WORKERS),--workers '$(WORKERS)') $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken)
 	@touch $@
 
 prototxt: $(DATA)/lmdb.json $(ENGINE) $(if $(FETCH),fetch)
-	@$(PY) -m tools.make_prototxt $(FLAGS) --data '$(DATA)' --out 'prototxt/$(TASK)/$(RUN_NAME)' \
+	@$(PY) -m tools.prototxt $(FLAGS) --data '$(DATA)' --out 'prototxt/$(TASK)/$(RUN_NAME)' \
 	  --mean '$(MEAN_FILE)' --gpu '$(GPU)' $(FORCED) \
 	  --snapshot-prefix 'experiments/runs/$(TASK)/$(RUN_NAME)/snapshots/caffenet'
 
 fetch: $(ENGINE)
-	@$(PY) -m tools.get_weights --init '$(FETCH)'
+	@$(PY) -m tools.weights --init '$(FETCH)'
 
 train: prototxt
-	@$(PY) -m tools.train $(FLAGS) $(DEVICE) --data '$(DATA)' --run '$(RUN_NAME)' \
+	@$(PY) -m experiments.single_run.training $(FLAGS) $(DEVICE) --data '$(DATA)' --run '$(RUN_NAME)' \
 	  $(if $(KEEP),--keep '$(KEEP)') $(FORCED)
 
 evaluate: train
-	@$(PY) -m tools.test --task '$(TASK)' --data '$(DATA)' --run '$(RUN_NAME)' $(DEVICE) $(FORCED)
+	@$(PY) -m experiments.single_run.evaluation --task '$(TASK)' --data '$(DATA)' --run '$(RUN_NAME)' $(DEVICE) $(FORCED)
 endif
 
 verify-lmdb: .venv/.ready  ## read TASK's LMDBs again: keys, labels, sizes, mean; some images too
-	@plan=$$($(PY) -m tools.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@-of $$plan"
+	@plan=$$($(PY) -m experiments.single_run.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@-of $$plan"
 
 verify-lmdb-of:
 	@$(PY) -m tools.verify_lmdb --data '$(DATA)' --decode 20
 
 images: .venv/.ready  ## download the images of SOURCE (wga or wikiart), or of TASK, politely
-	@$(PY) -m tools.get_images $(if $(SOURCE),--source '$(SOURCE)',--task '$(TASK)') --raw '$(RAW)'
+	@$(PY) -m tools.images $(if $(SOURCE),--source '$(SOURCE)',--task '$(TASK)') --raw '$(RAW)'
 
 # ---- The paper's tables and figures --------------------------------------------------------------
 
 table1: .venv/.ready  ## classes and images of each task, counted from the catalogues, beside the paper's
-	@$(PY) -m experiments.table1 --raw '$(RAW)'
+	@$(PY) -m experiments.paper.table1 --raw '$(RAW)'
 
 table2 table3 table4: .venv/.ready  ## printed, ours, difference, from the runs there are
-	@$(PY) -m experiments.tables $(@:table%=%)
+	@$(PY) -m experiments.paper.tables $(@:table%=%)
 
 table: .venv/.ready  ## the table of GRID, a grid of your own
-	@$(PY) -m experiments.tables --grid '$(GRID)'
+	@$(PY) -m experiments.paper.tables --grid '$(GRID)'
 
 fig2 fig3: .venv/.ready  ## class distributions
-	@$(PY) -m experiments.class_distribution --figure $@ --raw '$(RAW)'
+	@$(PY) -m experiments.paper.class_distribution --figure $@ --raw '$(RAW)'
 
 fig1: .venv/.ready  ## example images of each WikiArt genre
-	@$(PY) -m experiments.contact_sheet --task wikiart_genre
+	@$(PY) -m experiments.paper.contact_sheet --task wikiart_genre
 
 fig4: .venv/.ready  ## example images of the three sources
-	@$(PY) -m experiments.contact_sheet --task wikiart_artist wga_artist ticc_artist
+	@$(PY) -m experiments.paper.contact_sheet --task wikiart_artist wga_artist ticc_artist
 
 FIGURES := fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 fig14
 fig5 fig6 fig7 fig8 fig9:  ## curves, accuracy and time, from the runs there are
 fig10 fig11 fig12 fig13 fig14:  ## confusion matrices and confused pairs; TASK=, RUN= draw them of yours
 $(FIGURES): .venv/.ready
-	@$(PY) -m experiments.figures $(@:fig%=%) $(if $(TASK),--task '$(TASK)') \
+	@$(PY) -m experiments.paper.figures $(@:fig%=%) $(if $(TASK),--task '$(TASK)') \
 	  $(INIT_FLAG) $(if $(RUN),--run '$(RUN)') $(SETTING_FLAGS)
 
 report: .venv/.ready  ## experiments/report/index.html: whatever exists so far
-	@$(PY) -m experiments.report
+	@$(PY) -m experiments.paper.report
 
 # ---- Many runs -----------------------------------------------------------------------------------
 
 grid: .venv/.ready $(ENGINE) $(if $(SCHEDULER),.venv/.with-grid)  ## all runs of GRID (a TOML file, or table2 ...); SCHEDULER=tcp://...
-	@$(PY) -m experiments.grid --grid $(GRID) --raw '$(RAW)' --gpu '$(GPU)' \
+	@$(PY) -m experiments.grid.runner --grid $(GRID) --raw '$(RAW)' --gpu '$(GPU)' \
 	  $(if $(SCHEDULER),--scheduler '$(SCHEDULER)') $(if $(THREADS),--threads '$(THREADS)') \
 	  $(if $(SIDE_BY_SIDE),--side-by-side '$(SIDE_BY_SIDE)') $(if $(KEEP),--keep '$(KEEP)') \
 	  $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken)
 
 status: .venv/.ready  ## which runs are done, running, failed, missing; their cost
-	@$(PY) -m experiments.status $(if $(GRID),--grid $(GRID))
+	@$(PY) -m experiments.grid.overview $(if $(GRID),--grid $(GRID))
 
 # Figure 15: a genre-tuned and a style-tuned model. Figure 16: models from each initialisation.
 TWO  := wikiart_genre/hybrid-all wikiart_style/hybrid-all
@@ -262,15 +264,15 @@ paper: .venv/.ready  ## everything: all runs of the paper, its tables and figure
 # ---- Against somebody else's Caffe, and between runs ----------------------------------------------
 
 compare: .venv/.ready $(ENGINE)  ## LOG=their.log RUN=task/run: curves; WEIGHTS=a WITH=b: layer by layer
-	@$(if $(LOG),$(PY) -m experiments.compare_logs --log '$(LOG)' --run '$(RUN)',\
-	  $(PY) -m experiments.compare_weights --weights '$(WEIGHTS)' --with '$(WITH)')
+	@$(if $(LOG),$(PY) -m experiments.compare.logs --log '$(LOG)' --run '$(RUN)',\
+	  $(PY) -m experiments.compare.weights --weights '$(WEIGHTS)' --with '$(WITH)')
 
 significance: .venv/.ready  ## are the inits (or RUNS) different on TASK? McNemar, bootstrap
-	@$(PY) -m experiments.significance --task '$(TASK)' --scenario '$(SCENARIO)' $(SETTING_FLAGS) \
+	@$(PY) -m experiments.paper.significance --task '$(TASK)' --scenario '$(SCENARIO)' $(SETTING_FLAGS) \
 	  $(if $(RUNS),--runs $(RUNS))
 
 predict: .venv/.ready $(ENGINE)  ## score a foreign WEIGHTS=file on TASK's test images; MEAN=, NET=
-	@$(PY) -m experiments.predict --weights '$(WEIGHTS)' --task '$(TASK)' --split '$(SPLIT)' \
+	@$(PY) -m experiments.compare.foreign_weights --weights '$(WEIGHTS)' --task '$(TASK)' --split '$(SPLIT)' \
 	  --split-seed '$(SPLIT_SEED)' $(if $(MEAN),--mean '$(MEAN)') $(if $(NET),--net '$(NET)') $(DEVICE)
 
 # ---- Similarity ----------------------------------------------------------------------------------
@@ -279,15 +281,15 @@ predict: .venv/.ready $(ENGINE)  ## score a foreign WEIGHTS=file on TASK's test 
 COLLECTION := $(if $(IMAGES),--images '$(IMAGES)',--task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)')
 
 features: .venv/.with-search $(ENGINE)  ## fc7 (BLOB=) of WEIGHTS on TASK or IMAGES=folder
-	@$(PY) -m tools.extract --weights $(WEIGHTS) $(COLLECTION) $(if $(MEAN),--mean '$(MEAN)') \
+	@$(PY) -m tools.features --weights $(WEIGHTS) $(COLLECTION) $(if $(MEAN),--mean '$(MEAN)') \
 	  $(if $(BLOB),--blob '$(BLOB)') $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken) $(DEVICE) $(FORCED)
 
 similar: .venv/.with-search $(ENGINE)  ## the K images most similar to QUERY, once for each of MODELS
-	@$(PY) -m tools.search --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
+	@$(PY) -m experiments.similarity.search --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
 	  $(if $(INDEX),--index '$(INDEX)') $(if $(BLOB),--blob '$(BLOB)') $(DEVICE)
 
 retrieval-scores: .venv/.with-search $(ENGINE)  ## precision@k and mAP of MODELS on TASK's test images
-	@$(PY) -m tools.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
+	@$(PY) -m experiments.similarity.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
 	  $(if $(K),-k $(K)) $(DEVICE)
 
 fig15 fig16: .venv/.with-search $(ENGINE)  ## neighbours by genre and style; distances between MODELS
@@ -297,7 +299,7 @@ explain: .venv/.with-search $(ENGINE)  ## why did RUN (task/run) say that of IMA
 	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') $(DEVICE)
 
 serve: .venv/.with-search $(ENGINE)  ## the search page of MODELS on TASK, on this machine alone
-	@$(PY) -m page.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
+	@$(PY) -m experiments.similarity.page.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
 	  $(if $(INDEX),--index '$(INDEX)') $(if $(HOST),--host '$(HOST)') $(DEVICE)
 
 # ---- For developers ------------------------------------------------------------------------------
@@ -313,7 +315,7 @@ test: .venv/.with-dev $(ENGINE) sample  ## the tests, on real Caffe; TESTS=tests
 BENCHES ?= $(if $(filter auto none,$(GPU)),overhead lists lmdb grid similar,gpu)
 bench: .venv/.with-search $(ENGINE) sample  ## figures of speed, with the machine's cores; BENCHES="lmdb grid" for some
 	@for each in $(BENCHES); do echo "== bench.$$each"; \
-	  $(PY) -m bench.$$each $$(test $$each = gpu && echo --gpu '$(GPU)') || exit; done
+	  $(PY) -m tools.bench.$$each $$(test $$each = gpu && echo --gpu '$(GPU)') || exit; done
 
 .DEFAULT:
 	@$(PYTHON) -m tools.names target '$@' $(TARGETS) $(TASKS)

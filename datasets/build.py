@@ -10,15 +10,15 @@ from typing import Any
 
 import cv2
 
-from base.alone import alone
-from base.cli import bar
-from base.errors import UserError
-from base.files import back_up, require_space, sha256, whole_file, whole_folder, write_text
 from datasets.folders import PARTS, DataFolder
 from datasets.imagelist import Entry, read_classes, read_list
 from datasets.lmdb_writer import LmdbWriter, datum_bytes, space_needed
 from datasets.mean import MeanSum, mean_bytes
 from datasets.parallel import decode_all, keep_memory
+from lib.cli import bar
+from lib.errors import UserError
+from lib.exclusive_lock import alone
+from lib.files import back_up, require_space, sha256, whole_file, whole_folder, write_text
 from prototxt.caffenet import IMAGE_SIZE
 
 _SHOWN = 20  # broken images named in an error

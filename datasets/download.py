@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 import httpx
 
-from base.alone import alone
-from base.cli import bar
-from base.errors import UserError
-from base.files import readable, whole_file, whole_name
 from datasets.decode import BrokenImageError, decode, read_bytes
+from lib.cli import bar
+from lib.errors import UserError
+from lib.exclusive_lock import alone
+from lib.files import readable, whole_file, whole_name
 
 USER_AGENT = "fine-art-caffe/0.1 (downloads paintings for research on art classification)"
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from base.errors import UserError
 from datasets.folders import lists_command
+from lib.errors import UserError
 
 LONGEST_PATH = 511 - len("00000000_")  # bytes; LMDB's longest key is 511
 

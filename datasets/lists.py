@@ -12,12 +12,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from base.errors import UserError
-from base.files import back_up, sha256, whole_file
 from datasets.folders import PARTS, DataFolder, lists_command
 from datasets.select import Selection
 from datasets.split import by_image, by_work
 from datasets.tasks import Task
+from lib.errors import UserError
+from lib.files import back_up, sha256, whole_file
 
 _PROJECT = Path(__file__).resolve().parents[1]
 

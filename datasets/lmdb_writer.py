@@ -10,8 +10,8 @@ from typing import Self
 
 import lmdb
 
-from base.errors import UserError
-from datasets.messages import Datum
+from lib.caffe.messages import Datum
+from lib.errors import UserError
 from prototxt.caffenet import IMAGE_SIZE
 
 # Records a transaction. Caffe's 1000 would hold 400 MB; few at a time stay in the processor's cache

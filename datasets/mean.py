@@ -13,9 +13,9 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from base.errors import UserError
-from base.files import whole_file
-from datasets.messages import BlobProto
+from lib.caffe.messages import BlobProto
+from lib.errors import UserError
+from lib.files import whole_file
 from prototxt.caffenet import IMAGE_SIZE
 
 Mean = NDArray[np.float32]  # channels x height x width, BGR, 0 to 255

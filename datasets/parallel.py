@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import cv2
 
-from base.errors import UserError
 from datasets.decode import BrokenImageError, decode, pixels_of, planes, read_bytes, squash
+from lib.errors import UserError
 
 _CHUNK = 4  # images a message
 _QUEUED = 2  # chunks a decoder knows of: the one in hand and the next

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from base.errors import UserError, unknown
 from datasets.image_files import files_below
 from datasets.table import Catalogue, Note, count
 from datasets.tasks import Task
+from lib.errors import UserError, unknown
 
 
 @dataclass(frozen=True)

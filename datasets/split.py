@@ -10,8 +10,8 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from base.errors import UserError
 from datasets.folders import PARTS
+from lib.errors import UserError
 
 TENTHS = {"train": 7, "val": 1, "test": 2}
 

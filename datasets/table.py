@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from base.errors import UserError
+from lib.errors import UserError
 
 COLUMNS = (
     "image",  # path below the source's image root

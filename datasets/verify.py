@@ -10,14 +10,14 @@ from typing import Any
 import lmdb
 from google.protobuf.message import DecodeError
 
-from base.cli import bar
-from base.errors import UserError
-from base.files import sha256
 from datasets.decode import BrokenImageError, planes, read_picture
 from datasets.folders import PARTS, DataFolder
 from datasets.imagelist import Entry, read_classes, read_list
 from datasets.mean import MeanSum, mean_bytes
-from datasets.messages import Datum
+from lib.caffe.messages import Datum
+from lib.cli import bar
+from lib.errors import UserError
+from lib.files import sha256
 from prototxt.caffenet import IMAGE_SIZE
 
 _BYTES = 3 * IMAGE_SIZE * IMAGE_SIZE

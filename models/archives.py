@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from base.errors import UserError
-from base.files import readable, require_space
+from lib.errors import UserError
+from lib.files import readable, require_space
 
 MOST_BYTES = 2**32  # unpacked; protobuf itself stops at 2 GB a message
 MOST_MEMBERS = 10_000

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from base.errors import UserError
-from base.files import readable
+from lib.errors import UserError
+from lib.files import readable
 
 Shape = tuple[int, ...]
 Shapes = tuple[Shape, ...]  # of a layer's blobs: its weights, its biases
@@ -36,7 +36,7 @@ NOT_OURS = "left out: not a layer of CaffeNet"
 
 
 class Engine(Protocol):
-    """What is needed of engines.client.Engine."""
+    """What is needed of lib.caffe.client.Engine."""
 
     def call(self, verb: str, request: dict[str, Any]) -> dict[str, Any]:
         """Run one verb of the worker."""

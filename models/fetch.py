@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 
-from base.cli import bar
-from base.errors import UserError
-from base.files import readable, require_space, write_text
+from lib.cli import bar
+from lib.errors import UserError
+from lib.files import readable, require_space, write_text
 
 _TRIES = 3  # breaks in a row without a byte of progress before an address is given up
 _MOST_TRIES = 50

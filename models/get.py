@@ -16,9 +16,9 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from base.alone import alone
-from base.errors import UserError
-from base.files import back_up, require_space, sha256, whole_file, whole_name
+from lib.errors import UserError
+from lib.exclusive_lock import alone
+from lib.files import back_up, require_space, sha256, whole_file, whole_name
 from models.archives import extract, is_archive
 from models.cards import MODELS, Card, load_cards
 from models.fetch import PATIENCE, Patience, download

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from base.errors import UserError
-from base.files import sha256, write_text
+from lib.errors import UserError
+from lib.files import sha256, write_text
 
 LOCK = "weights.lock"
 

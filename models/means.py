@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import UserError
+from lib.errors import UserError
 from prototxt.caffenet import IMAGE_SIZE
 
 Mean = NDArray[np.float32]  # channels (B, G, R) x height x width, 0 to 255

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from base.errors import UserError
-from base.files import sha256
+from lib.errors import UserError
+from lib.files import sha256
 from models.cards import MODELS, Card, find_card
 from models.lock import records, sha1
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from base.errors import UserError
+from lib.errors import UserError
 from prototxt.read import Nets, Solver
 from prototxt.settings import Settings
 

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
-from base.errors import UserError
-from base.files import whole_file, write_text
+from lib.errors import UserError
+from lib.files import whole_file, write_text
 
 RECORD = ".generated.json"
 

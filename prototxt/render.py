@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 
-from base.errors import UserError, unknown
+from lib.errors import UserError, unknown
 from prototxt.caffenet import COPIED_LAYERS, CROP_SIZE, IMAGE_SIZE, SCENARIOS, last_layer
 from prototxt.iterations import count
 from prototxt.settings import PAPER, Settings

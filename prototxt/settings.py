@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
-from base.errors import UserError
+from lib.errors import UserError
 
 
 def _setting(default: float, help: str) -> Any:

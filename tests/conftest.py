@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.client import Engine, find_engine
+from lib.caffe.client import Engine, find_engine
+from lib.caffe.device import Device
 from tests.small_world import DATA, World, build_data
-from tools.device import Device
 
 
 @pytest.fixture(scope="session")

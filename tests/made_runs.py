@@ -1,6 +1,6 @@
 """Run records made for tests, in a test's own folder: never trained, and marked so.
 
-Their form is the one that tools.train and tools.test write.
+Their form is the one that training and evaluation (experiments.single_run) write.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from base.files import sha256
-from experiments import printed
-from experiments.grids import PlannedRun
+from experiments.grid.definition import PlannedRun
+from experiments.paper import printed
+from experiments.single_run.folder import prototxt_folder
+from lib.files import sha256
 from prototxt.caffenet import COPIED_LAYERS, SCENARIOS, last_layer
 from prototxt.keep import RECORD
 from prototxt.settings import PAPER
-from tools.runs import prototxt_folder
 
 MARK = "made for a test, never trained"
 

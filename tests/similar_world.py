@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from base.files import sha256
 from datasets.build import build_lmdbs
 from datasets.folders import PARTS, DataFolder
+from experiments.single_run.folder import RunFolder, run_folder
+from lib.files import sha256
 from tests.pictures import scene
 from tests.small_world import Plan, deploy
-from tools.runs import RunFolder, run_folder
 
 TASK = "met_nationality"
 DATA = DataFolder(Path("datasets") / TASK)
@@ -99,7 +99,7 @@ def pixels_of(data: DataFolder, part: str) -> NDArray[np.uint8]:
     """The pixels in a part's LMDB, read by plain lmdb and protobuf: (images, 3, 256, 256)."""
     import lmdb
 
-    from datasets.messages import Datum
+    from lib.caffe.messages import Datum
 
     found = []
     with lmdb.open(str(data.lmdb(part)), readonly=True, lock=False) as env, env.begin() as reader:

@@ -17,21 +17,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines.client import Engine
+from lib.caffe.client import Engine
 from tests.pictures import scene
 from tests.small_world import CLASSES, PROJECT, TASK, Plan, deploy, solver, train_val
 
-_ROOMS = (
-    "base",
-    "datasets",
-    "engines",
-    "experiments",
-    "models",
-    "prototxt",
-    "tools",
-    "similarity",
-    "page",
-)
+_ROOMS = ("datasets", "experiments", "lib", "models", "prototxt", "tools")
 _CODE = (".py", ".toml", ".md", ".prototxt", ".jinja", ".j2", ".lock", ".csv", ".json", ".html")
 _IMAGES = 12  # a class
 _TASKS = f"""

@@ -1,7 +1,7 @@
 """The real engine in one process for a whole file of tests: starting Caffe anew takes seconds.
 
 It runs the worker's verbs and pieces of Python. A test that makes Caffe abort needs
-engines.client.Engine, which starts a process for each call.
+lib.caffe.client.Engine, which starts a process for each call.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from base.errors import UserError
-from engines.client import WORKER
+from lib.caffe.client import WORKER
+from lib.errors import UserError
 
 _LOOP = """
 import importlib, json, os, sys
@@ -41,7 +41,7 @@ for line in sys.stdin:
 
 
 class WarmEngine:
-    """Answers as engines.client.Engine does."""
+    """Answers as lib.caffe.client.Engine does."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process

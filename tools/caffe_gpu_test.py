@@ -13,10 +13,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.cli import Parser, bar, run
-from base.errors import UserError
-from engines.client import sees_gpu
-from engines.gpu.build import describe, read_record
+from lib.caffe.client import sees_gpu
+from lib.caffe.gpu.build import describe, read_record
+from lib.cli import Parser, bar, run
+from lib.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
 _ALL = re.compile(r"^\[=+\] Running (\d+) tests? from")

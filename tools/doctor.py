@@ -20,13 +20,13 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from base.cli import Parser, run
-from base.errors import UserError
-from base.files import readable
-from engines.client import GPU_BUILD, INSTALLED, find_engine
-from engines.gpu.build import describe, read_record
-from engines.install.build import is_intact
-from engines.install.kernels import processor
+from lib.caffe.client import GPU_BUILD, INSTALLED, find_engine
+from lib.caffe.gpu.build import describe, read_record
+from lib.caffe.install.build import is_intact
+from lib.caffe.install.kernels import processor
+from lib.cli import Parser, run
+from lib.errors import UserError
+from lib.files import readable
 
 PROJECT = Path(__file__).resolve().parent.parent
 _SPACE = 3_000_000_000  # bytes: a small task's LMDBs and a run's snapshots, 0.5 GB each
@@ -158,7 +158,7 @@ def check_disk(folder: Path) -> list[Finding]:
 
 def check_weights() -> list[Finding]:
     """Every init's weights and mean."""
-    from models.cards import init_names  # here: they need the packages that were checked first
+    from models.cards import init_names
     from models.store import MISSING as NOT_THERE
     from models.store import state
 
@@ -168,7 +168,7 @@ def check_weights() -> list[Finding]:
 
 def check_sources(raw: Path) -> list[Finding]:
     """Every source that a task draws from: its catalogue and images."""
-    from datasets.catalogue import missing  # here: they need the packages that were checked first
+    from datasets.catalogue import missing
     from datasets.tasks import load_tasks
 
     findings = []

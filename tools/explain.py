@@ -7,16 +7,22 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from base.cli import Parser, positive, run
-from base.errors import UserError
-from base.files import sha256, whole_file
-from similarity.sheet import Shown, show
-from tools.artworks import artworks, caption, picture, query_pixels
-from tools.collection import task_collection
-from tools.device import add_device_flags, pick_device
-from tools.explanation import Explanation, classes_of, data_of, explain, nearest_training_images
-from tools.extraction import Extractor
-from tools.feature_models import find_model
+from experiments.similarity.artworks import artworks, caption, picture, query_pixels
+from experiments.similarity.collection import task_collection
+from experiments.similarity.explanation import (
+    Explanation,
+    classes_of,
+    data_of,
+    explain,
+    nearest_training_images,
+)
+from experiments.similarity.extraction import Extractor
+from experiments.similarity.feature_models import find_model
+from experiments.similarity.sheet import Shown, show
+from lib.caffe.device import add_device_flags, pick_device
+from lib.cli import Parser, positive, run
+from lib.errors import UserError
+from lib.files import sha256, whole_file
 
 
 def main() -> None:

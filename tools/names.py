@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from base.cli import run
-from base.errors import unknown
+from lib.cli import run
+from lib.errors import unknown
 
 
 def main() -> None:

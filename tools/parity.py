@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from base.cli import Parser, bar, run
-from base.errors import UserError
-from base.files import require_space, write_text
-from engines.client import Engine, Event, find_engine
+from lib.caffe.client import Engine, Event, find_engine
+from lib.caffe.device import add_device_flags, pick_device
+from lib.cli import Parser, bar, run
+from lib.errors import UserError
+from lib.files import require_space, write_text
 from prototxt.render import Run, render
 from prototxt.settings import Settings
-from tools.device import add_device_flags, pick_device
 
 # Two BLAS kernels on one CPU (Zen, Sandybridge) were measured to differ by up to 1.0e-6 in a pass
 # and 1.2e-7 in the losses of 8 iterations. A GPU sums in yet other orders, and cuDNN may convolve

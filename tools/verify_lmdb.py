@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from base.cli import Parser, positive, run
-from base.errors import UserError
 from datasets.folders import DataFolder
 from datasets.lists import images_root
 from datasets.verify import verify_lmdbs
+from lib.cli import Parser, positive, run
+from lib.errors import UserError
 
 
 def main() -> None:

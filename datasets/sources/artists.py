@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from base.errors import UserError
 from datasets.sources import spreadsheet
 from datasets.table import Catalogue, Note, count, tidy
+from lib.errors import UserError
 
 _NAMES = ("artist", "artistname", "name")
 _NATIONALITIES = ("nationality", "nation", "citizenship", "country")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from base.errors import UserError
 from datasets.image_files import found_as, images_below
 from datasets.sources import spreadsheet
 from datasets.table import COLUMNS, Catalogue, Note, build, count, require_columns, some
+from lib.errors import UserError
 
 GET_CATALOGUE = (
     "put your images there as images/<class>/<name>.jpg, "

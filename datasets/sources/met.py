@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from base.errors import UserError
 from datasets.table import Catalogue, build
+from lib.errors import UserError
 
 GET_CATALOGUE = "get it with: make sample"
 GET_IMAGES = GET_CATALOGUE

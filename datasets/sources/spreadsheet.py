@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 from python_calamine import CalamineError
 
-from base.errors import UserError
 from datasets.table import Note, count
+from lib.errors import UserError
 
 SUFFIXES = (".csv", ".xlsx", ".xls", ".zip")
 SEPARATORS = ";,\t|"

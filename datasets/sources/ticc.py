@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from base.errors import UserError
 from datasets.sources import folder as own
 from datasets.table import Catalogue
+from lib.errors import UserError
 
 GET_CATALOGUE = (
     "get the TICC Printmaking Dataset from its authors (Tilburg University), put its images into "

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from base.errors import UserError
 from datasets.sources import spreadsheet
 from datasets.table import Catalogue, Note, build, count, require_columns
+from lib.errors import UserError
 
 GET_CATALOGUE = (
     "download the catalogue, CSV or Excel, zipped or not, from the Database page of www.wga.hu, "

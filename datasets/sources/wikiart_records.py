@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from base.errors import UserError
 from datasets.sources.artists import is_artists_file, slug_of_name
 from datasets.table import Catalogue, Note, build, count
+from lib.errors import UserError
 
 # Genres of WikiArt that tell what a thing is rather than what it shows: they become its form.
 FORMS = (

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from base.errors import UserError
 from datasets.sources.artists import name_of_slug
 from datasets.table import Catalogue, build
+from lib.errors import UserError
 
 _KINDS = ("style", "genre", "artist")
 _HEADER = "(Path to image)"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from base.cli import Parser, positive, run
-from base.errors import UserError
-from similarity.sheet import Shown, draw_sheet
-from tools.artworks import artworks, caption, picture
-from tools.collection_flags import add_collection_flags, collection_from
-from tools.feature_models import FEATURES, find_model
-from tools.search import neighbours, open_features, open_index
+from experiments.similarity.artworks import artworks, caption, picture
+from experiments.similarity.collection_flags import add_collection_flags, collection_from
+from experiments.similarity.feature_models import FEATURES, find_model
+from experiments.similarity.search import neighbours, open_features, open_index
+from experiments.similarity.sheet import Shown, draw_sheet
+from lib.cli import Parser, positive, run
+from lib.errors import UserError
 
 
 def main() -> None:

@@ -19,16 +19,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from base.cli import Parser, run
-from base.errors import UserError
-from base.files import whole_file
-from similarity.scores import distance_between, distance_within, neighbours_within
-from tools.collection import Collection
-from tools.collection_flags import add_collection_flags, collection_from
-from tools.device import add_device_flags, pick_device
-from tools.extraction import Extractor
-from tools.feature_models import BATCH, FC7, FEATURES, Model, find_model
-from tools.search import open_features
+from experiments.similarity.collection import Collection
+from experiments.similarity.collection_flags import add_collection_flags, collection_from
+from experiments.similarity.extraction import Extractor
+from experiments.similarity.feature_models import BATCH, FC7, FEATURES, Model, find_model
+from experiments.similarity.scores import distance_between, distance_within, neighbours_within
+from experiments.similarity.search import open_features
+from lib.caffe.device import add_device_flags, pick_device
+from lib.cli import Parser, run
+from lib.errors import UserError
+from lib.files import whole_file
 
 _NEAR = 0.4  # the paper's
 _FIRST = 1000  # the paper's

@@ -1,0 +1,235 @@
+"""Are runs of one task really different? McNemar's test and a bootstrap interval for each pair.
+
+All runs were asked about the same test images, so they are compared image by image: that tells more
+than two intervals that overlap. The runs are those of each init, or those that --runs names.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from datasets.tasks import get_task
+from experiments.grid.definition import PlannedRun, without_seed
+from experiments.paper.counted import counted
+from experiments.paper.intervals import CONFIDENCE
+from experiments.paper.places import REPORT
+from experiments.paper.predictions import read_predictions
+from experiments.paper.printed import INITS
+from experiments.paper.seed_groups import SeedGroup, group_by_seed, in_words
+from experiments.paper.tables import escaped, signed
+from experiments.paper.valid_runs import RecordedRun, Records, bare_name, read_runs
+from lib.cli import Parser
+from lib.cli import run as run_tool
+from lib.errors import UserError, unknown
+from lib.files import write_text
+from prototxt.caffenet import SCENARIOS
+from prototxt.settings import Settings, add_settings_flags, settings_from
+
+RESAMPLES = 10_000
+DIFFERENT = " ≠"
+_BOOTSTRAP_SEED = 1
+IN_WORDS = (
+    "Differences in accuracy over the same test images, with their 95 % bootstrap intervals "
+    f"({RESAMPLES} resamples); p of McNemar's exact test, and p corrected after Holm for the "
+    "number of pairs: below 0.05 the two are different."
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs on the same test images."""
+
+    one: str
+    other: str
+    images: int
+    only_one: int  # images that only `one` got right
+    only_other: int
+    low: float  # 95 % bootstrap interval of the difference in accuracy
+    high: float
+    p: float  # McNemar's exact test, two-sided
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of `one` minus accuracy of `other`."""
+        return (self.only_one - self.only_other) / self.images
+
+
+def main() -> None:
+    """Command line: see --help."""
+    arguments = _flags().parse_args()
+    get_task(arguments.task)
+    if arguments.scenario not in SCENARIOS:
+        raise unknown("scenario", arguments.scenario, SCENARIOS)
+    records = read_runs()
+    settings = settings_from(arguments)
+    runs = (
+        named(records, arguments.task, arguments.runs)
+        if arguments.runs
+        else by_init(records, arguments.task, arguments.scenario, settings)
+    )
+    what = ", ".join(arguments.runs) or in_words(arguments.scenario, settings)
+    if len(runs) < 2:
+        lines = [
+            PlannedRun(arguments.task, init, arguments.scenario, settings).make_line
+            for init in INITS
+            if init not in runs
+        ]
+        raise UserError(
+            f"{arguments.task} ({what}): tested runs: {len(runs)}; two are needed to compare; "
+            f"`{lines[0]}` makes one"
+        )
+    pairs = compare(runs)
+    file = arguments.report / f"significance-{arguments.task}.csv"
+    write_text(file, table(pairs, runs).to_csv(index=False))
+    print(f"### {arguments.task}: is it different? ({what})\n")
+    print(matrix(pairs, list(runs)))
+    print(
+        "\nDifference in accuracy, row minus column, over the same "
+        f"{counted(pairs[0].images, 'test image')}; in brackets its 95 % bootstrap interval "
+        f"({RESAMPLES} resamples); p of McNemar's exact test, corrected after Holm for "
+        f"{counted(len(pairs), 'pair')}; {DIFFERENT.strip()} where that is below 0.05."
+    )
+    for run in runs.values():
+        if run.edits:
+            print(f"{run.folder.path}: {run.edits}")
+    print(f"wrote {file}")
+
+
+def by_init(
+    records: Records, task: str, scenario: str, settings: Settings
+) -> dict[str, RecordedRun]:
+    """Init -> its tested run (of the lowest seed), the paper's inits first."""
+    found: dict[str, SeedGroup] = {
+        cell.init: cell
+        for cell in group_by_seed(records.tested)
+        if (cell.task, cell.scenario, cell.split) == (task, scenario, "by_image")
+        and cell.settings == without_seed(settings)
+    }
+    order = [*INITS, *sorted(set(found) - set(INITS))]
+    return {init: found[init].first for init in order if init in found}
+
+
+def named(records: Records, task: str, names: Sequence[str]) -> dict[str, RecordedRun]:
+    """Name -> the tested run of that name, or <task>/<name>; UserError for one not there."""
+    tested = {run.name: run for run in records.tested if run.task == task}
+    found = {}
+    for word in names:
+        name = bare_name(word, task, "RUNS")
+        if name not in tested:
+            raise unknown(f"tested run of {task}", name, tested)
+        found[name] = tested[name]
+    return found
+
+
+def compare(runs: dict[str, RecordedRun]) -> list[Pair]:
+    """Every pair of the runs.
+
+    Raises UserError when two were not tested on the same images, or predictions can't be read.
+    """
+    said = {label: read_predictions(run) for label, run in runs.items()}
+    (first, expected), *others = said.items()
+    for label, table in others:
+        if not (
+            table["image"].equals(expected["image"]) and table["true"].equals(expected["true"])
+        ):
+            raise UserError(
+                f"{runs[label].folder.path} and {runs[first].folder.path} were not tested on the "
+                "same images (another split or list): they can't be compared image by image"
+            )
+    return [
+        pair(one, other, said[one]["right"].to_numpy(), said[other]["right"].to_numpy())
+        for one, other in combinations(said, 2)
+    ]
+
+
+def pair(one: str, other: str, one_right: np.ndarray, other_right: np.ndarray) -> Pair:
+    """Compare two runs by which images (bool, same order) each got right."""
+    images = len(one_right)
+    only_one = int((one_right & ~other_right).sum())
+    only_other = int((other_right & ~one_right).sum())
+    discordant = only_one + only_other
+    # Resampling the images draws how many of three kinds there are: that is multinomial.
+    kinds = np.array([only_one, only_other, images - discordant]) / images
+    drawn = np.random.default_rng(_BOOTSTRAP_SEED).multinomial(images, kinds, RESAMPLES)
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile((drawn[:, 0] - drawn[:, 1]) / images, [tail, 100 - tail])
+    p = float(binomtest(only_one, discordant, 0.5).pvalue) if discordant else 1.0
+    return Pair(one, other, images, only_one, only_other, float(low), float(high), p)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values corrected for their number after Holm (1979), in the given order."""
+    corrected, highest = [0.0] * len(values), 0.0
+    for rank, place in enumerate(np.argsort(values)):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
+        corrected[place] = highest
+    return corrected
+
+
+def table(pairs: Sequence[Pair], runs: dict[str, RecordedRun]) -> pd.DataFrame:
+    """A row a pair, number by number."""
+    return pd.DataFrame(
+        {
+            "one": pair.one,
+            "other": pair.other,
+            "run of one": runs[pair.one].name,
+            "run of other": runs[pair.other].name,
+            "images": pair.images,
+            "only one right": pair.only_one,
+            "only other right": pair.only_other,
+            "difference": round(pair.difference, 6),
+            "low": round(pair.low, 6),
+            "high": round(pair.high, 6),
+            "p": f"{pair.p:.3g}",
+            "p after Holm": f"{corrected:.3g}",
+        }
+        for pair, corrected in zip(pairs, holm([pair.p for pair in pairs]), strict=True)
+    )
+
+
+def matrix(pairs: Sequence[Pair], labels: Sequence[str]) -> str:
+    """The pairs as a Markdown matrix: row minus column."""
+    corrected = dict(
+        zip(
+            ((pair.one, pair.other) for pair in pairs),
+            zip(pairs, holm([pair.p for pair in pairs]), strict=True),
+            strict=True,
+        )
+    )
+    lines = [["", *map(escaped, labels[1:])], ["---"] * len(labels)]
+    for row in labels[:-1]:
+        line = [escaped(row)]
+        for column in labels[1:]:
+            if (row, column) not in corrected:
+                line.append("")
+                continue
+            found, p = corrected[row, column]
+            mark = DIFFERENT if p < 1 - CONFIDENCE else ""
+            interval = f"({signed(found.low)} to {signed(found.high)})"
+            line.append(f"{signed(found.difference)} {interval}, p {p:.2g}{mark}")
+        lines.append(line)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _flags() -> argparse.ArgumentParser:
+    parser = Parser(description=__doc__)
+    parser.add_argument("--task", required=True, help="task of the runs")
+    parser.add_argument("--scenario", default="all", help="scenario of the runs (%(default)s)")
+    parser.add_argument(
+        "--runs", nargs="*", default=[], metavar="RUN", help="<run> or <task>/<run>"
+    )
+    parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
+    add_settings_flags(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    run_tool(main)

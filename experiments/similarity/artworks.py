@@ -1,0 +1,81 @@
+"""What the catalogue knows of a collection's images, and the images themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from datasets.catalogue import RAW, read_catalogue
+from datasets.decode import BrokenImageError, decode, read_bytes, squash
+from datasets.tasks import load_tasks
+from experiments.similarity.collection import Collection
+from lib.errors import UserError
+
+SHOWN = ("title", "artist", "genre", "style", "timeframe", "nationality")
+
+Artwork = dict[str, str]  # column of SHOWN -> text; what is not known is not in it
+
+
+def artworks(collection: Collection, raw: Path = RAW) -> dict[str, Artwork]:
+    """Image path -> what the catalogue of the collection's task knows of it.
+
+    Empty for a folder of images, and for a task whose catalogue is not there any more.
+    """
+    task = load_tasks().get(collection.task or "")
+    if task is None:
+        return {}
+    try:
+        table = read_catalogue(task, raw).table
+    except UserError:
+        return {}
+    wanted = {item.image for item in collection.items}
+    table = table[table["image"].isin(wanted)].drop_duplicates("image")
+    columns = [column for column in SHOWN if column in table]
+    known: dict[str, Artwork] = {}
+    for image, *values in table[["image", *columns]].itertuples(index=False):
+        known[image] = {
+            column: str(value)
+            for column, value in zip(columns, values, strict=True)
+            if not pd.isna(value)
+        }
+    return known
+
+
+def pixels_of_bytes(data: bytes) -> NDArray[np.uint8]:
+    """An image file's bytes as the net's pixels: uint8 (1, 3, 256, 256), BGR, as in an LMDB.
+
+    Raises BrokenImageError.
+    """
+    return np.ascontiguousarray(squash(decode(data)).transpose(2, 0, 1)[None])
+
+
+def query_pixels(path: Path) -> NDArray[np.uint8]:
+    """The pixels of an image file; UserError when it is no image that can be read."""
+    try:
+        return pixels_of_bytes(read_bytes(path))
+    except BrokenImageError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def picture(root: Path, image: str) -> NDArray[np.uint8]:
+    """A collection's image in its own shape, RGB, for showing.
+
+    Raises UserError when its file is not there any more.
+    """
+    path = root / image
+    try:
+        return np.ascontiguousarray(decode(read_bytes(path))[..., ::-1])
+    except BrokenImageError as error:
+        raise UserError(
+            f"{path}: {error}; if the collection's files have moved, make its lists, LMDBs and "
+            "features again"
+        ) from None
+
+
+def caption(item_label: str, known: Artwork) -> str:
+    """An image's artist and title in two lines, as far as they are known."""
+    lines = [known.get("artist", ""), known.get("title", "") or item_label]
+    return "\n".join(line for line in lines if line)

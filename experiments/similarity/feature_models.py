@@ -1,0 +1,174 @@
+"""WEIGHTS= and MODELS=: from a word to a net, its weights and its mean, ready to take features."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from experiments.similarity.collection import Collection
+from experiments.similarity.features import Source
+from experiments.single_run import record as records
+from experiments.single_run.folder import RUNS, RunFolder, run_folder
+from lib.errors import UserError, unknown
+from lib.files import sha256, write_text
+from models.cards import find_card, init_names
+from models.store import missing
+from prototxt.render import Run, render
+
+FEATURES = Path("experiments/features")
+FC7 = "fc7"
+BATCH = 32  # images a forward pass: a third faster than deploy.prototxt's own 10
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained or untuned net. `name` is <task>/<run>, an init, or a file's name."""
+
+    name: str
+    deploy: Path
+    weights: Path
+    mean: Path
+    task: str | None = None
+    run: RunFolder | None = None
+
+    @property
+    def slug(self) -> str:
+        """The name as that of a folder."""
+        return self.name.replace("/", ".")
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of weights, deploy net and mean."""
+        return {name: sha256(getattr(self, name)) for name in ("weights", "deploy", "mean")}
+
+    def request(self) -> dict[str, Any]:
+        """The part of the worker's requests that names the model."""
+        return {name: str(getattr(self, name)) for name in ("deploy", "weights", "mean")}
+
+    def check_blob(self, blob: str) -> None:
+        """Raise UserError when the deploy net has no such blob: before any work, Caffe's included.
+
+        Only its layers' tops are looked at; whether the net can run is for Caffe to say.
+        """
+        text = re.sub(r"#.*", "", self.deploy.read_text(encoding="utf-8"))
+        tops = re.findall(r"""\btop\s*:\s*["']([^"']*)["']""", text)
+        if blob not in tops:
+            raise unknown(f"BLOB of {self.name}", blob, set(tops))
+
+    def source(self, collection: Collection, blob: str = FC7, batch: int = BATCH) -> Source:
+        """What features of a collection by this model are made from."""
+        return Source(
+            collection=collection.name,
+            images_root=str(collection.root),
+            images=collection.fingerprint,
+            model=self.name,
+            blob=blob,
+            batch=batch,
+            **self.hashes,
+        )
+
+    def features(self, collection: Collection, blob: str = FC7) -> Path:
+        """Where its features of a collection lie."""
+        return FEATURES / collection.name / self.slug / blob
+
+
+def find_model(word: str, mean: Path | None = None) -> Model:
+    """The model that a word names: <task>/<run>, a run's name, an init, or a .caffemodel file.
+
+    A file needs `mean` unless it lies in the folder of a run. Raises UserError for an unknown word,
+    a run that is not trained, weights that are not in place.
+    """
+    if not word:
+        raise UserError("no model named: WEIGHTS=<task>/<run>, an init, or a .caffemodel file")
+    path = Path(word)
+    if word.endswith(".caffemodel"):
+        return _from_file(path, mean)
+    if word in init_names():
+        return _from_card(word)
+    found = [each for each in finished_runs() if word in (each, each.partition("/")[2])]
+    if len(found) > 1:
+        raise UserError(f"model '{word}' is a run of several tasks: {', '.join(found)}")
+    if not found:
+        task, _, run = word.partition("/")
+        if run and run_folder(task, run).record.exists():
+            raise UserError(f"{run_folder(task, run).path} is not trained yet: train it first")
+        runs = finished_runs() if "/" in word else [r.partition("/")[2] for r in finished_runs()]
+        raise unknown("model", word, {*runs, *init_names()})
+    task, _, run = found[0].partition("/")
+    return _from_run(task, run_folder(task, run))
+
+
+def finished_runs() -> list[str]:
+    """All runs that are trained, as <task>/<run>."""
+    return sorted(
+        f"{path.parent.parent.name}/{path.parent.name}"
+        for path in RUNS.glob("*/*/final.caffemodel")
+        if (path.parent / "run.json").is_file()
+    )
+
+
+def _from_run(task: str, folder: RunFolder, weights: Path | None = None) -> Model:
+    record = records.read(folder.record)
+    if not record or record["state"] != records.TRAINED:
+        raise UserError(
+            f"{folder.path} is {record['state'] if record else 'no run'}: train it first"
+        )
+    if not record.get("mean"):
+        raise UserError(f"{folder.record} does not name the run's mean: train it again")
+    model = Model(
+        name=f"{task}/{folder.path.name}",
+        deploy=folder.deploy,
+        weights=weights or folder.final,
+        mean=Path(record["mean"]),
+        task=task,
+        run=folder,
+    )
+    return _checked(model)
+
+
+def _from_card(word: str) -> Model:
+    card = find_card(word)
+    if lacking := missing(word):
+        raise UserError(f"{' and '.join(lacking)} missing: `make weights INIT={card.init}`")
+    return Model(card.init, _caffenet(), card.weights_path, card.mean_path)
+
+
+def _from_file(path: Path, mean: Path | None) -> Model:
+    if not path.is_file():
+        raise UserError(f"no weights file {path}")
+    if (path.parent / "run.json").is_file():
+        folder = RunFolder(path.parent)
+        model = _from_run(path.parent.parent.name, folder, path)
+        if path.name == folder.final.name:
+            return model
+        return Model(
+            f"{model.name}/{path.stem}", model.deploy, path, model.mean, model.task, model.run
+        )
+    if mean is None:
+        raise UserError(
+            f"{path} lies in no run's folder: MEAN= must name the mean it was trained with"
+        )
+    return _checked(Model(path.stem, _caffenet(), path, mean))
+
+
+def _checked(model: Model) -> Model:
+    for path in (model.deploy, model.weights, model.mean):
+        if not path.is_file():
+            raise UserError(f"model {model.name}: {path} is missing; train it again")
+    return model
+
+
+def _caffenet() -> Path:
+    """CaffeNet's deploy net. Its classifier, of no task, is cut off before any use."""
+    path = FEATURES / "caffenet.prototxt"
+    run = Run(
+        task="none", classes=2, train=1000, val=100, train_lmdb="none", val_lmdb="none",
+        mean="none", net="none", snapshot_prefix="none",
+    )  # fmt: skip
+    text = render(run)["deploy.prototxt"]
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+    return path

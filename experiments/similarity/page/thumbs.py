@@ -1,0 +1,39 @@
+"""Small versions of the collection's images, made when first asked for and kept."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+
+from datasets.decode import BrokenImageError, decode, read_bytes
+from experiments.similarity.page.gallery import Gallery
+from experiments.similarity.page.uploads import show
+from lib.files import whole_file
+
+SIZES = {"small": 360, "large": 1200}  # pixels a side
+_AT_ONCE = 2  # decoded at the same time: a large scan takes hundreds of megabytes
+
+
+class Thumbs:
+    """JPEGs by row and size, cached in a folder."""
+
+    def __init__(self, gallery: Gallery, folder: Path) -> None:
+        self._gallery = gallery
+        self._folder = folder
+        self._gate = threading.BoundedSemaphore(_AT_ONCE)
+
+    def jpeg(self, row: int, size: str) -> bytes | None:
+        """The image of a row; None when its file is not there any more, or broken."""
+        kept = self._folder / str(row // 1000) / f"{row}-{size}.jpg"
+        with contextlib.suppress(OSError):
+            return kept.read_bytes()
+        path = self._gallery.collection.root / self._gallery.items[row].image
+        with self._gate:
+            try:
+                made = show(decode(read_bytes(path)), SIZES[size])
+            except BrokenImageError:
+                return None
+        with contextlib.suppress(OSError), whole_file(kept) as aside:
+            aside.write_bytes(made)
+        return made

@@ -1,0 +1,68 @@
+"""What decides a run's weights, as hashes: to tell whether a run is of today's files."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from pathlib import Path
+
+from datasets.folders import PARTS, DataFolder
+from lib.errors import UserError
+from lib.files import sha256
+
+# Where the same numbers are computed is no other experiment.
+_DEVICE = re.compile(rb"^\s*(solver_mode|device_id)\s*:.*$", re.MULTILINE)
+
+
+def fingerprint(
+    prototxts: Path, data: DataFolder, mean: Path, weights: Path | None
+) -> dict[str, str]:
+    """SHA-256 by name of the prototxts, lists, mean and starting weights of a run.
+
+    The solver's device is left out of its hash: a run may go on on another one.
+
+    Raises UserError naming the first file that is missing and the command that makes it.
+    """
+    files = {
+        "train_val": prototxts / "train_val.prototxt",
+        "deploy": prototxts / "deploy.prototxt",
+        "solver": prototxts / "solver.prototxt",
+        "classes": data.classes,
+        **{part: data.list(part) for part in PARTS},
+        "lmdb": data.lmdb_record,
+        "mean": mean,
+    }
+    if weights:
+        files["weights"] = weights
+    for path in files.values():
+        if not path.is_file():
+            raise UserError(f"{path} is missing: `make <task>` makes it, step by step")
+    hashes = {name: sha256(path) for name, path in files.items()}
+    solver = _DEVICE.sub(b"", files["solver"].read_bytes())
+    return hashes | {"solver": hashlib.sha256(solver).hexdigest()}
+
+
+def differences(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """The names whose hashes differ, in order."""
+    return [name for name in now | before if before.get(name) != now.get(name)]
+
+
+def digest(inputs: dict[str, str]) -> str:
+    """One word for all of a run's inputs."""
+    return hashlib.sha256(repr(sorted(inputs.items())).encode()).hexdigest()
+
+
+def git_commit() -> str | None:
+    """The project's commit, with '+edited' when tracked files differ from it; None outside git."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        edited = _git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+edited" if edited else "")
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,255 @@
+"""The build as a whole: from Debian's source package to a folder with a Caffe for GPUs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lib.caffe.cuda_driver import find_driver
+from lib.caffe.gpu import assemble, caffe_flags, cudnn, toolkit
+from lib.caffe.gpu.archs import Archs, choose_archs
+from lib.caffe.gpu.compiler import Compiler
+from lib.caffe.gpu.host import Host, accepted_host, find_host
+from lib.caffe.gpu.prefix import make_prefix
+from lib.caffe.gpu.source import unpack_source
+from lib.caffe.gpu.stages import digest
+from lib.caffe.gpu.wheels import BUILD_TOOLS, HERE, install_wheels, read_requirements
+from lib.caffe.install.build import check_machine
+from lib.caffe.install.debs import fetch
+from lib.caffe.install.pins import LOCK, Package, read_lock
+from lib.errors import UserError
+from lib.exclusive_lock import alone
+from lib.files import readable, require_space, whole_file
+
+BUILD_LOCK = HERE / "build.lock"
+_LAYOUT = "1"  # of the result; a new number builds anew
+# Bytes while building. Measured: 0.9 GB without CUDA; 2.6 GB with all of NVIDIA's wheels, while pip
+# holds another 1 GB for a moment. The result shares its files with the work folder, by hard links;
+# where there are none it needs 0.4 and 1.7 GB more.
+NEEDED = 2_000_000_000
+NEEDED_CUDA = 6_000_000_000
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be built, and where to."""
+
+    into: Path
+    cpu: bool = False  # without CUDA: the same sources, to be compared with Debian's own build
+    cuda_arch: str | None = None  # CUDA_ARCH: "75 80 90"; None: the cards at hand
+    cudnn: str | None = None  # CUDNN: None finds one, "0" builds without, else a folder
+    jobs: int | None = None  # compilers at once; None: as many as cores and memory allow
+    debs: Path | None = None
+    mirror: str | None = None
+    force: bool = False
+
+    @property
+    def work(self) -> Path:
+        """The folder of everything between; what is whole in it is not made again."""
+        return self.into.with_name(f"{self.into.name}.work")
+
+    @property
+    def again(self) -> str:
+        """What the user types to go on."""
+        return "`make caffe-gpu`" if not self.cpu else "the same command"
+
+
+@dataclass(frozen=True)
+class Cuda:
+    """All that a build for GPUs needs of NVIDIA."""
+
+    toolkit: toolkit.Toolkit
+    cudnn: cudnn.Cudnn | None
+    archs: Archs
+    host: Host  # a compiler that nvcc accepts
+
+
+def build(order: Order) -> list[str]:
+    """Build Caffe into `order.into`, unless it is there already, built by the same recipe.
+
+    Returns lines for the user. `into` appears only when all is done and was checked. Raises
+    UserError; whatever ends it, the next call goes on where this one was.
+    """
+    start = time.monotonic()
+    check_machine()
+    into = order.into.resolve()
+    if into.exists() and any(into.iterdir()) and not (into / assemble.RECORD).exists():
+        raise UserError(f"{into} is not a Caffe that was built here: it is left alone")
+    host = find_host()
+    wish = _wish(order, host)
+    if not order.force and _read_record(into).get("wish") == wish and assemble.is_intact(into):
+        return [f"{into}: up to date"]
+    try:
+        order.work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {order.work}: {error.strerror}") from error
+    with alone(order.work, "a build of Caffe") as lock:
+        try:
+            record = _build(order, host, wish, lock)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; {order.again} goes on where it was ({order.work})"
+            ) from None
+    words = f"{into}: Caffe {record['caffe']}, {describe(record)}, {readable(record['bytes'])}"
+    return [
+        f"BLAS kernel: {record['blas_kernel']}",
+        f"{words}, built in {time.monotonic() - start:.0f} s",
+        f"{order.work} holds what another build would need again; it may be deleted",
+    ]
+
+
+def fetch_into(folder: Path, *, debs: Path | None, mirror: str | None) -> str:
+    """Put every Debian package that this build and `make caffe` need into a folder."""
+    files = fetch(_packages(), folder=debs, mirror=mirror)
+    folder.mkdir(parents=True, exist_ok=True)
+    for package, path in files.items():
+        with whole_file(folder / package.file) as aside:
+            shutil.copyfile(path, aside)
+    return f"{folder}: {len(files)} files"
+
+
+def _packages() -> list[Package]:
+    return [*read_lock(), *read_lock(BUILD_LOCK)]
+
+
+def describe(record: dict[str, Any]) -> str:
+    """A build's record in words."""
+    if not record.get("cuda"):
+        return "CPU only"
+    return f"CUDA {record['cuda']} for {record['archs']}, {record['cudnn'] or 'without cuDNN'}"
+
+
+def read_record(into: Path) -> dict[str, Any] | None:
+    """What is known of the build in a folder; None when there is none."""
+    return _read_record(into) or None
+
+
+def _read_record(into: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((into / assemble.RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _wish(order: Order, host: Host) -> str:
+    """A name for what this call would build, found out without downloading anything."""
+    parts = [
+        _LAYOUT,
+        "cpu" if order.cpu else "gpu",
+        LOCK.read_text(encoding="utf-8"),
+        BUILD_LOCK.read_text(encoding="utf-8"),
+        caffe_flags.headers_digest(),
+        host.version,
+    ]
+    if not order.cpu:
+        nvcc = toolkit.find_nvcc()
+        driver = find_driver()
+        cards = sorted({card.capability for card in driver.cards}) if driver else []
+        parts += [
+            (HERE / "cuda.requirements").read_text(encoding="utf-8"),
+            toolkit.describe(nvcc) if nvcc else "wheels",
+            " ".join((order.cuda_arch or " ".join(map(str, cards))).split()),
+            order.cudnn or "",
+        ]
+    return digest(*parts)
+
+
+def _build(order: Order, host: Host, wish: str, lock: int) -> dict[str, Any]:
+    """Every step, each of which does nothing when it is done already."""
+    work = order.work.resolve()
+    needed = NEEDED if order.cpu else NEEDED_CUDA
+    require_space(work, max(needed - _size(work), needed // 4), "the build of Caffe")
+    cuda = None if order.cpu else _find_cuda(order, work, host)
+    host = cuda.host if cuda else host
+    files = fetch(_packages(), folder=order.debs, mirror=order.mirror)
+    source = unpack_source({p: f for p, f in files.items() if p.is_source}, work / "source")
+    prefix = make_prefix({p: f for p, f in files.items() if not p.is_source}, work / "prefix")
+    tools = install_wheels(read_requirements(BUILD_TOOLS), work / "tools")
+    flags = _flags(prefix, host, cuda, work)
+    folder = _folder(work, digest(wish, *flags), order)
+    compiler = Compiler(tools, source, folder, order.again, lock)
+    compiler.configure(flags)
+    compiler.compile(caffe_flags.TARGETS, order.jobs or _jobs())
+    libraries = [cuda.toolkit.parts[name].library for name in cuda.toolkit.parts] if cuda else []
+    libraries += [cuda.cudnn.library] if cuda and cuda.cudnn else []
+    record: dict[str, Any] = {
+        "wish": wish,
+        "built": datetime.now(UTC).isoformat(timespec="seconds"),
+        "source": next(p.version for p in files if p.is_source),
+        "compiler": host.version,
+        "cuda": ".".join(map(str, cuda.toolkit.version)) if cuda else None,
+        "archs": str(cuda.archs) if cuda else None,
+        "cudnn": str(cuda.cudnn) if cuda and cuda.cudnn else None,
+    }
+    made = assemble.assemble(order.into.resolve(), compiler, prefix, libraries, work, record)
+    shutil.rmtree(compiler.folder, ignore_errors=True)
+    return made
+
+
+def _find_cuda(order: Order, work: Path, host: Host) -> Cuda:
+    """Toolkit, cuDNN and architectures, all checked before anything is compiled."""
+    driver = find_driver()
+    found = toolkit.find_toolkit(work)
+    print(f"found {found}", flush=True)
+    if driver and driver.cuda[0] < found.version[0]:
+        raise UserError(
+            f"this machine's driver serves CUDA {driver.cuda[0]}.{driver.cuda[1]}, and {found} "
+            "is newer: a newer driver, or CUDA_HOME=<a CUDA toolkit of that version>"
+        )
+    cards = [card.capability for card in driver.cards] if driver else []
+    archs = choose_archs(order.cuda_arch, cards, found.supported(), str(found))
+    accepted = accepted_host(found, archs, host, work)
+    dnn = cudnn.find_cudnn(order.cudnn, found, work)
+    print(f"compiling for {archs}, {dnn or 'without cuDNN'}", flush=True)
+    return Cuda(found, dnn, archs, accepted)
+
+
+def _flags(prefix: Path, host: Host, cuda: Cuda | None, work: Path) -> list[str]:
+    compiler = [f"-DCMAKE_CXX_COMPILER={host.cxx}", f"-DCMAKE_C_COMPILER={host.cc}"]
+    if cuda is None:
+        return [*compiler, *caffe_flags.common_flags(prefix), *caffe_flags.cpu_flags()]
+    libraries = [part.library.parent for part in cuda.toolkit.parts.values()]
+    return [
+        *compiler,
+        *caffe_flags.common_flags(
+            prefix, includes=cuda.toolkit.includes, libraries_of=dict.fromkeys(libraries)
+        ),
+        *caffe_flags.gpu_flags(prefix, cuda.toolkit, cuda.archs, host.cxx),
+        *cudnn.flags(cuda.cudnn, work),
+    ]
+
+
+def _folder(work: Path, key: str, order: Order) -> Path:
+    """Where this recipe compiles; what another recipe has compiled is cleared away."""
+    kind = "cpu" if order.cpu else "gpu"
+    recipe = re.compile(rf"build-{kind}-[0-9a-f]{{16}}")  # named by stages.digest
+    for other in list(work.iterdir()):
+        if recipe.fullmatch(other.name) and (other.name != f"build-{kind}-{key}" or order.force):
+            shutil.rmtree(other, ignore_errors=True)
+    return work / f"build-{kind}-{key}"
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _jobs() -> int:
+    """As many compilers as cores, and no more than fit in memory: up to 1.5 GB each."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        meminfo = Path("/proc/meminfo").read_text(encoding="utf-8")
+        available = next(
+            int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemAvailable")
+        )
+    except (OSError, StopIteration, ValueError):
+        return cores
+    return max(1, min(cores, available // 1_500_000))

@@ -1,0 +1,116 @@
+"""Where the packages come from: the cache, a folder of the user's, apt. All are checked."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from lib.caffe.install import apt
+from lib.caffe.install.errors import no_caffe
+from lib.caffe.install.pins import Package
+from lib.cli import progress
+from lib.exclusive_lock import alone
+from lib.files import readable, require_space
+
+PROJECT = Path(__file__).resolve().parents[3]
+
+
+def caches() -> list[Path]:
+    """The folders that keep downloaded packages: the user's, then the project's for want of it."""
+    return [user_cache_path("fine-art-caffe") / "debs", PROJECT / ".cache" / "debs"]
+
+
+def fetch(
+    packages: list[Package], *, folder: Path | None = None, mirror: str | None = None
+) -> dict[Package, Path]:
+    """The file of every package: from a cache, else from `folder`, else by apt from a mirror.
+
+    Every file has the size and SHA-256 of the lock. With a `folder` nothing is downloaded.
+    Raises UserError naming the file that is missing or wrong, or saying why apt could not.
+    """
+    if folder is not None and not folder.is_dir():
+        raise no_caffe(f"CAFFE_DEBS={folder} is not a folder")
+    places = caches()
+    found: dict[Package, Path] = {}
+    for package in progress(packages, what="cache", unit="packages"):
+        for place in places:
+            if package.is_in(place / package.file):
+                found[package] = place / package.file
+                break
+    missing = [package for package in packages if package not in found]
+    if folder is not None:
+        found.update(_from_folder(missing, folder))
+    elif missing:
+        found.update(_from_mirror(missing, _writable(places), mirror))
+    return found
+
+
+def _from_folder(packages: list[Package], folder: Path) -> dict[Package, Path]:
+    found = {}
+    for package in packages:
+        path = folder / package.file
+        if not path.is_file():
+            raise no_caffe(f"CAFFE_DEBS: {path} is missing")
+        if not package.is_in(path):
+            raise no_caffe(
+                f"CAFFE_DEBS: {path} is not the file that lib/caffe/caffe.lock names "
+                f"({package.size} bytes, SHA-256 {package.sha256})"
+            )
+        found[package] = path
+    return found
+
+
+def _from_mirror(packages: list[Package], cache: Path, mirror: str | None) -> dict[Package, Path]:
+    with alone(cache, "the download of Caffe's packages"):
+        _sweep(packages, cache)
+        found = {p: cache / p.file for p in packages if p.is_in(cache / p.file)}
+        packages = [package for package in packages if package not in found]
+        if not packages:
+            return found  # another process has fetched them meanwhile
+        total = sum(package.size for package in packages)
+        require_space(cache, total + 50_000_000, "the download of Caffe's packages")
+        print(f"{len(packages)} packages ({readable(total)}) to download into {cache}", flush=True)
+        incoming = Path(tempfile.mkdtemp(prefix="incoming.", dir=cache))
+        try:
+            apt.download(packages, incoming, mirror=mirror)
+        finally:
+            found.update(_take(packages, incoming, cache))
+            shutil.rmtree(incoming, ignore_errors=True)
+    for package in packages:
+        if package not in found:
+            raise no_caffe(
+                f"the mirror's {package.file} is not the one that lib/caffe/caffe.lock names "
+                f"({package.size} bytes, SHA-256 {package.sha256})"
+            )
+    return found
+
+
+def _take(packages: list[Package], incoming: Path, cache: Path) -> dict[Package, Path]:
+    """Move the files that are whole and right into the cache."""
+    found = {}
+    for package in packages:
+        if package.is_in(incoming / package.file):
+            found[package] = (incoming / package.file).replace(cache / package.file)
+    return found
+
+
+def _sweep(packages: list[Package], cache: Path) -> None:
+    """Take over what a killed download left, and remove the rest of it."""
+    for incoming in cache.glob("incoming.*"):
+        _take(packages, incoming, cache)
+        shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _writable(places: list[Path]) -> Path:
+    """The first of the folders that can be written to, made if need be."""
+    for place in places:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=place):
+                return place
+        except OSError:
+            continue
+    raise no_caffe(f"no folder to download into: {' and '.join(map(str, places))} are read-only")

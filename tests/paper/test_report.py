@@ -1,0 +1,458 @@
+"""The report: complete, safe, fast, and as a real browser shows it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from PIL import Image
+
+from experiments.compare.charts import charts
+from experiments.grid.definition import PlannedRun
+from experiments.paper import printed, report
+from experiments.paper.valid_runs import read_runs
+from experiments.single_run.folder import RUNS
+from experiments.single_run.plan import _flags as plan_flags
+from prototxt.settings import PAPER, Settings
+from tests.browser import Browser, chromium
+from tests.made_runs import edit_by_hand, made_paper, make_run
+
+PROJECT = Path(__file__).resolve().parents[2]
+REPORT = Path("experiments/report")
+NASTY = ("<script>alert(1)</script>", "\"'><img src=x onerror=alert(2)>", "a & b | c", "*_`[x](y)`")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project: the current folder, with the grids of the paper."""
+    monkeypatch.chdir(tmp_path)
+    new_project(tmp_path)
+    return tmp_path
+
+
+def new_project(folder: Path) -> None:
+    (folder / "experiments").mkdir()
+    (folder / "experiments" / "grids").symlink_to(PROJECT / "experiments" / "grids")
+
+
+class Page(HTMLParser):
+    """What a page refers to, and its text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.sources: list[str] = []
+        self.tags: list[str] = []
+        self.ids: set[str] = set()
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "href":
+                self.links.append(value or "")
+            elif name == "src":
+                self.sources.append(value or "")
+            elif name == "id":
+                self.ids.add(value or "")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def check_addresses(folder: Path) -> int:
+    """Every address of every page leads to a file in the folder; how many there were."""
+    count = 0
+    for path in folder.rglob("*.html"):
+        page = Page(path)
+        for address in (*page.links, *page.sources):
+            parts = urlsplit(address)
+            assert not parts.scheme, f"{path}: {address} leads outside"
+            assert not parts.netloc, f"{path}: {address} leads outside"
+            if not parts.path:
+                assert parts.fragment in page.ids
+                continue
+            target = (path.parent / unquote(parts.path)).resolve()
+            assert target.is_file(), f"{path}: {address} leads nowhere"
+            assert target.is_relative_to(folder.resolve())
+            count += 1
+    return count
+
+
+# ---- what it holds ------------------------------------------------------------------------------
+
+
+def test_with_nothing_it_says_how_to_get_everything(place: Path) -> None:
+    report.build(read_runs())
+    text = Page(REPORT / "index.html").text
+    assert "No runs yet." in text
+    assert "table2: 0 of 45 runs are tested" in text
+    assert "make grid GRID=experiments/grids/table2.toml" in text
+    assert text.count("Not drawn yet.") == 16
+    assert "make wga_artist INIT=flickr SCENARIO=only_last" in text
+    assert "0.762" in text  # the printed numbers are there
+    check_addresses(REPORT)
+
+
+def test_with_all_runs_all_is_there(place: Path) -> None:
+    made_paper(RUNS)
+    report.build(read_runs())
+    page = Page(REPORT / "index.html")
+    assert "81 runs: 81 tested." in page.text
+    assert "table2: 45 of 45 runs are tested" in page.text
+    for number in (7, 8, 9, 10, 11, 12, 13, 14):
+        assert f"fig{number}.png" in page.sources
+    assert len(list((REPORT / "runs").glob("*/*.html"))) == 81
+    assert check_addresses(REPORT) > 81 * 8
+    markdown = (REPORT / "report.md").read_text(encoding="utf-8")
+    assert "### Table 2" in markdown
+    assert "![Figure 8" in markdown
+    assert "| wga_genre | hybrid-all | tested |" in markdown
+
+
+def test_page_of_a_run(place: Path) -> None:
+    plan = PlannedRun("met_nationality", "scratch", "all", Settings(epochs=15, lr=0.001, batch=32))
+    folder = make_run(RUNS, plan, right=40, name="my_try")
+    Image.new("RGB", (50, 50)).save(folder / "confusion.png")
+    path = folder / "run.json"
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps({**said, "batch": 32}))
+    prototxts = Path("prototxt/met_nationality/my_try")
+    prototxts.mkdir(parents=True)
+    report.build(read_runs())
+    page = Page(REPORT / "runs/met_nationality/my_try.html")
+    line = "make met_nationality INIT=scratch SCENARIO=all EPOCHS=15 LR=0.001 BATCH=32 RUN=my_try"
+    assert line in page.text
+    assert "Test accuracy 0.4000 (top-1) of 100 images" in page.text
+    assert "my_try/confusion.png" in page.sources
+    for name in ("caffe.log", "train_val.prototxt", "solver.prototxt", "deploy.prototxt"):
+        assert f"my_try/{name}.txt" in page.links
+        copy = REPORT / "runs/met_nationality" / f"my_try/{name}.txt"
+        assert copy.read_bytes() == (folder / name).read_bytes()
+    assert "free to edit: prototxt/met_nationality/my_try" in page.text
+    assert page.text.count("the same") == len(said["settings"]) - 3
+    assert page.tags.count("polyline") == 3
+
+
+def test_the_make_line_makes_the_same_run(place: Path) -> None:
+    plan = PlannedRun(
+        "wga_genre", "hybrid", "skip_first2", Settings(epochs=20, lr=0.001, seed=3), "by_work", 2
+    )
+    make_run(RUNS, plan)
+    (run,) = read_runs().runs
+    make, task, *words = run.make_line.split()
+    assert make == "make"
+    flags = [
+        f"--{w.partition('=')[0].lower().replace('_', '-')}={w.partition('=')[2]}" for w in words
+    ]
+    found = plan_flags().parse_args(["--task", task, *flags])
+    again = PlannedRun(
+        found.task,
+        found.init,
+        found.scenario,
+        replace(PAPER, epochs=found.epochs, lr=found.lr, seed=found.seed),
+        found.split,
+        found.split_seed,
+    )
+    assert again == plan
+    assert again.name == run.name
+
+
+def test_invalid_records_are_named(place: Path) -> None:
+    folder = make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
+    (folder / "results.json").write_text("{")
+    broken = make_run(RUNS, PlannedRun("wga_genre", "flickr", "all", PAPER))
+    (broken / "run.json").write_text("{")
+    report.build(read_runs())
+    text = Page(REPORT / "index.html").text
+    assert "1 run: 1 trained; 2 records left out." in text
+    assert f"{broken}/run.json: its run.json can't be read" in text
+    page = Page(REPORT / "runs/wga_genre/hybrid-all.html")
+    assert "Not tested: its results.json can't be read" in page.text
+    assert not (REPORT / "runs/wga_genre/flickr-all.html").exists()
+
+
+def test_edited_runs_are_listed_as_such(place: Path) -> None:
+    make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
+    plan = PlannedRun("wga_genre", "hybrid", "all", PAPER)
+    edit_by_hand(make_run(RUNS, plan, right=42, name="edit"))
+    report.build(read_runs())
+    markdown = (REPORT / "report.md").read_text(encoding="utf-8")
+    edited = "edited by hand (train_val.prototxt)"
+    assert f"| wga_genre | edit | tested, {edited} | 0.4200 |" in markdown
+    assert "| wga_genre | hybrid-all | tested | 0.7000 |" in markdown
+    assert "2 runs: 2 tested." in markdown
+    assert f"tested, {edited}" in Page(REPORT / "index.html").text
+    assert f"It was {edited}" in Page(REPORT / "runs/wga_genre/edit.html").text
+
+
+def test_runs_that_are_gone_leave_the_report(place: Path) -> None:
+    folder = make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
+    report.build(read_runs())
+    shutil.rmtree(folder)
+    report.build(read_runs())
+    assert not list((REPORT / "runs").iterdir())
+    check_addresses(REPORT)
+
+
+def test_a_folder_of_others_is_not_replaced(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (REPORT / "runs").mkdir(parents=True)
+    (REPORT / "runs" / "diary.txt").write_text("my own runs")
+    report.build(read_runs())
+    assert (REPORT / "runs.backup-1" / "diary.txt").read_text() == "my own runs"
+    assert "it is now" in capsys.readouterr().out
+    report.build(read_runs())
+    assert not (REPORT / "runs.backup-2").exists()
+
+
+def test_what_other_programs_drew_is_shown(place: Path) -> None:
+    for name in ("examples_wikiart_genre", "fig15", "classes_wga_genre", "compare/a-their"):
+        path = REPORT / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20)).save(path)
+    for drawn in ("wga/fig16.png", "wga/fig15/some query.png"):
+        of_features = Path("experiments/features") / drawn
+        of_features.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20)).save(of_features)
+    (REPORT / "table1.csv").write_text("task,classes,remark\nwga_genre,6,a <b> remark\n")
+    (REPORT / "significance-wga_genre.csv").write_text("one,other,p\nhybrid,flickr,0.001\n")
+    (REPORT / "grid-my.csv").write_text("task,init,empty,accuracy\nmet_nationality,scratch,,0.5\n")
+    (REPORT / "grid-broken.csv").write_text("")
+    report.build(read_runs())
+    page = Page(REPORT / "index.html")
+    for name in ("examples_wikiart_genre", "fig15", "classes_wga_genre", "compare/a-their"):
+        assert f"{name}.png" in page.sources
+    for address in ("features/wga-fig16.png", "features/wga-fig15-some%20query.png"):
+        assert address in page.sources
+    assert page.sources[0] == "examples_wikiart_genre.png"  # as Figure 1
+    assert len(page.sources) == len(set(page.sources))
+    assert "a <b> remark" in page.text
+    assert "Is it different?" in page.text
+    assert "McNemar" in page.text
+    assert "Grids of your own" in page.text
+    assert "empty" not in page.text  # a column without any value
+    check_addresses(REPORT)
+    markdown = (REPORT / "report.md").read_text(encoding="utf-8")
+    for line in (
+        "| wga_genre | 6 | a \\<b\\> remark |",
+        "| met_nationality | scratch | 0.5 |",
+        "| hybrid | flickr | 0.001 |",
+    ):
+        assert line in markdown
+
+
+def test_curves_of_a_file_cut_short_and_of_nonsense(place: Path) -> None:
+    folder = make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
+    curve = folder / "curve.csv"
+    whole = charts(curve)
+    assert [chart.title for chart in whole] == ["validation accuracy", "loss"]
+    assert [len(points.split()) for _, points in whole[0].lines] == [6]
+    text = curve.read_text()
+    more = [f"{n},{n},0.1,1,1,{n},1,0.25\n" for n in range(1001, 1500)]
+    curve.write_text(text + "".join(more))
+    ((_, points),) = charts(curve)[0].lines
+    assert len(points.split()) == 200
+    assert points.split()[-1].startswith("615.0,")  # the last one is among them
+    curve.write_text(text[:-9])
+    assert [len(points.split()) for _, points in charts(curve)[0].lines] == [5]
+    for text in ("", "nonsense\n1\n", "epoch,val_accuracy,val_loss,train_loss\nx,y,z,a\n"):
+        curve.write_text(text)
+        assert charts(curve) == []
+    assert charts(folder / "none.csv") == []
+    report.build(read_runs())
+    assert "No curve yet." in Page(REPORT / "runs/wga_genre/hybrid-all.html").text
+
+
+# ---- names from catalogues ----------------------------------------------------------------------
+
+
+def make_nasty(root: Path) -> Path:
+    """A run whose classes, paths and reasons hold what would harm a page that trusts them."""
+    plan = PlannedRun("wikiart_style", "hybrid", "all", PAPER)
+    folder = make_run(
+        root, plan, classes=NASTY, pictures=[f"{NASTY[0]}/{n}.jpg" for n in range(100)]
+    )
+    path = folder / "run.json"
+    said = json.loads(path.read_text())
+    said.update(weights=NASTY[0], reason=NASTY[1], mean=NASTY[2])
+    said["sittings"][0]["engine"]["blas"] = NASTY[1]
+    path.write_text(json.dumps(said))
+    task = f"wga_genre {NASTY[1].replace('/', '')} #1?x=100%"
+    own = make_run(root, replace(plan, task=task), classes=NASTY, name="x' onclick='alert(3)")
+    Image.new("RGB", (20, 20)).save(own / "confusion.png")
+    bad = root / "wga_genre" / "<script>alert(4)<"
+    bad.mkdir(parents=True)
+    (bad / "run.json").write_text("{")
+    return folder
+
+
+def test_names_are_escaped(place: Path) -> None:
+    make_nasty(RUNS)
+    report.build(read_runs())
+    for path in REPORT.rglob("*.html"):
+        page = Page(path)
+        assert not {"script", "iframe", "object", "link"} & set(page.tags)
+        assert "x" not in page.sources
+        assert "onclick" not in path.read_text(encoding="utf-8").replace(
+            "&#39; onclick=", ""
+        ).replace("x%27%20onclick%3D%27", "")
+    run_page = Page(REPORT / "runs/wikiart_style/hybrid-all.html")
+    for name in NASTY:
+        assert name in run_page.text
+    check_addresses(REPORT)
+    markdown = (REPORT / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in markdown.replace("\\<script", "")
+    assert "<img" not in markdown.replace("\\<img", "")
+
+
+# ---- speed --------------------------------------------------------------------------------------
+
+
+def test_500_runs_take_less_than_ten_seconds(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for task in (*printed.tasks(), "met_nationality"):
+        size = printed.sizes().get(task, printed.Size(8, 600))
+        first = make_run(
+            RUNS,
+            PlannedRun(task, "hybrid", "all", PAPER),
+            images=840,
+            right=500,
+            classes=[f"class {n}" for n in range(27 if task == "wikiart_style" else size.classes)],
+            epochs=1000,
+        )
+        text = (first / "run.json").read_text()
+        for seed in range(2, 51):
+            plan = PlannedRun(task, "hybrid", "all", replace(PAPER, seed=seed))
+            said = {**json.loads(text), "run": plan.name}
+            said["settings"]["seed"] = seed
+            shutil.copytree(first, RUNS / task / plan.name)
+            (RUNS / task / plan.name / "run.json").write_text(json.dumps(said))
+    monkeypatch.setattr("sys.argv", ["report"])
+    began = time.process_time()  # computing alone: a test machine may be busy with other things
+    report.main()
+    assert time.process_time() - began < 10
+    assert len(list(REPORT.glob("fig*.png"))) == 10  # all of ours are among them
+    assert len(list((REPORT / "runs").glob("*/*.html"))) == 500
+    assert "500 runs: 500 tested." in Page(REPORT / "index.html").text
+
+
+# ---- in a real browser --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, once for this file."""
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of all runs of Tables 2 and 3, a nasty one among them, moved elsewhere."""
+    folder = tmp_path_factory.mktemp("full")
+    new_project(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        made_paper(RUNS)
+        shutil.rmtree(RUNS / "wikiart_style/hybrid-all")
+        make_nasty(RUNS)
+        Image.new("RGB", (900, 900)).save(RUNS / "wikiart_style/hybrid-all/confusion.png")
+        report.build(read_runs())
+    moved = tmp_path_factory.mktemp("else where") / "the report"
+    shutil.move(folder / REPORT, moved)
+    shutil.rmtree(folder)
+    return moved
+
+
+PAGES = ("index.html", "runs/wikiart_style/hybrid-all.html")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_browser_shows_it_whole(
+    name: str, width: int, dark: bool, full: Path, browser: Browser
+) -> None:
+    browser.open(full / name, width, dark=dark)
+    browser.open_details()
+    assert browser.errors() == []
+    broken = browser.run(
+        "return [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)"
+    )
+    assert broken == []
+    assert browser.run("return document.images.length") >= (8 if name == "index.html" else 1)
+    # The page itself never scrolls sideways; tables do, within their frames.
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    tables = browser.run(
+        """return [...document.querySelectorAll('table')].map(table => {
+            const frame = table.parentElement, cells = [...table.querySelectorAll('td, th')];
+            const seen = cells.filter(cell => cell.checkVisibility());
+            return {
+                fits: frame.getBoundingClientRect().right <= innerWidth + 0.5,
+                scrolls: getComputedStyle(frame).overflowX === 'auto',
+                wide: frame.scrollWidth > frame.clientWidth + 1,
+                size: Math.min(...seen.map(cell => parseFloat(getComputedStyle(cell).fontSize))),
+                cut: seen.filter(cell => cell.scrollWidth > cell.clientWidth + 1).length,
+                rows: table.rows.length,
+            };
+        })"""
+    )
+    assert tables
+    for table in tables:
+        assert table["fits"]
+        assert table["scrolls"]
+        assert table["size"] >= 12  # pixels
+        assert table["cut"] == 0  # nothing sticks out of its cell
+    if name == "index.html" and width == 1280:
+        of_two, of_three = tables[0], tables[2]
+        assert (of_two["rows"], of_three["rows"]) == (10, 6)
+        assert not of_two["wide"]  # Tables 2 and 3 are seen whole
+        assert not of_three["wide"]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_stands_out_from_its_ground(dark: bool, full: Path, browser: Browser) -> None:
+    browser.open(full / "index.html", 1280, dark=dark)
+    ground, *inks = browser.run(
+        """const colour = (what, of) => getComputedStyle(what)[of].match(/[\\d.]+/g).map(Number);
+        const texts = ['body', '.notes', 'a', '.higher', '.lower', '.printed', '.change'];
+        return [colour(document.body, 'backgroundColor'),
+                ...texts.map(text => colour(document.querySelector(text), 'color'))];"""
+    )
+    for ink in inks:
+        assert contrast(ink, ground) >= 4.5  # WCAG 2, AA
+
+
+def contrast(one: list[float], other: list[float]) -> float:
+    """The contrast ratio of two sRGB colours after WCAG 2."""
+
+    def light(colour: list[float]) -> float:
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+            for c in (value / 255 for value in colour[:3])
+        ]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    darker, lighter = sorted((light(one), light(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.browser
+def test_links_lead_from_page_to_page(full: Path, browser: Browser) -> None:
+    browser.open(full / "index.html", 1280)
+    browser.run("document.querySelector('a[href*=\"wga_artist/hybrid-all.html\"]').click()")
+    assert "wga_artist: hybrid-all" in browser.driver.title
+    browser.run("[...document.links].find(a => a.textContent === 'caffe.log').click()")
+    assert "made for a test, never trained" in browser.run("return document.body.innerText")
+    assert browser.errors() == []

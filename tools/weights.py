@@ -1,0 +1,62 @@
+"""Put the original weights of an init and their mean in place, verified (models/<init>/)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets.mean import read_mean, write_mean
+from lib.caffe.client import find_engine
+from lib.cli import Parser, run
+from lib.errors import UserError
+from models.cards import MODELS, Card, find_card, load_cards
+from models.compare import check_weights
+from models.fetch import PATIENCE, Patience
+from models.get import Checks, get
+
+
+def main() -> None:
+    """Command line: see --help."""
+    parser = Parser(
+        description=__doc__,
+        epilog="Downloads go on where they broke off. Addresses and checksums: the init's card.",
+    )
+    parser.add_argument("--init", help="hybrid, memnet, ... (default: every init with a card)")
+    parser.add_argument("--file", type=Path, help="a .caffemodel, or a .tar.gz with it, you have")
+    parser.add_argument("--mean", type=Path, help="a mean you have: .binaryproto, .npy or .tar.gz")
+    parser.add_argument(
+        "--stall", type=float, default=PATIENCE.stall, help="seconds without a byte (%(default)s)"
+    )
+    parser.add_argument("--models", type=Path, default=MODELS, help="the folder of the cards")
+    arguments = parser.parse_args()
+    if not arguments.init and (arguments.file or arguments.mean):
+        raise UserError("say whose file it is: --init")
+    if arguments.init:
+        cards = [find_card(arguments.init, arguments.models)]
+    else:
+        cards = load_cards(arguments.models)
+    engine = find_engine()
+
+    def fit(weights: Path, card: Card) -> None:
+        check_weights(engine, weights, card.last_layer, outputs=card.outputs)
+
+    checks = Checks(weights=fit, read_mean=read_mean, write_mean=write_mean)
+    failures = []
+    for card in cards:
+        try:
+            get(
+                card,
+                checks,
+                say=print,
+                root=arguments.models,
+                file=arguments.file,
+                mean=arguments.mean,
+                patience=Patience(stall=arguments.stall),
+            )
+        except UserError as error:  # the others may be had all the same
+            failures.append(f"{card.init}: {error}")
+    if failures:
+        raise UserError("; ".join(failures))
+
+
+if __name__ == "__main__":
+    run(main)
