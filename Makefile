@@ -24,7 +24,7 @@ SETTINGS    := EPOCHS LR LR_STEP_EPOCHS LR_GAMMA MOMENTUM WEIGHT_DECAY BATCH DRO
 VARIABLES   := $(SETTINGS) INIT SCENARIO SPLIT SPLIT_SEED RAW GPU THREADS RUN FORCE KEEP TASK \
                SKIP_BROKEN WORKERS SOURCE WEIGHTS FILE MEAN TESTS GRID SCHEDULER SIDE_BY_SIDE \
                BENCHES CUDA_ARCH CUDNN CUDA_HOME JOBS OTHER LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K LABEL INDEX BLOB HOST PORT \
-               PYTHON CAFFE_PYTHON CAFFE_DEBS DEBIAN_MIRROR
+               PYTHON CAFFE_PYTHON CAFFE_DEBS CAFFE_BLAS DEBIAN_MIRROR
 TARGETS     := $(sort $(shell sed -n 's/^\([a-z0-9][a-z0-9 -]*\):[^\#=]*\#\#.*/\1/p' Makefile))
 # However tasks.toml was saved: UTF-16's zeros and byte order marks are dropped, a CR ends a line.
 TASKS       := $(shell tr -d '\000\357\273\277\376\377' < datasets/tasks.toml | tr '\r' '\n' | \
@@ -107,7 +107,7 @@ help:  ## this page
 
 venv: .venv/.ready  ## the Python packages, into .venv
 
-caffe: .venv/.ready  ## BVLC Caffe, into .caffe; CAFFE_DEBS=folder of packages, DEBIAN_MIRROR=address
+caffe: .venv/.ready  ## BVLC Caffe, into .caffe; CAFFE_DEBS=folder of packages, DEBIAN_MIRROR=address, CAFFE_BLAS=debian
 	@$(PY) -m tools.caffe $(if $(filter caffe,$(MAKECMDGOALS)),$(FORCED))
 
 caffe-gpu: .venv/.ready  ## the same Caffe built for GPUs, into .caffe-gpu; CUDA_ARCH=, CUDNN=0, CUDA_HOME=, JOBS=
@@ -128,6 +128,9 @@ ENGINE := caffe
 endif
 ifdef CAFFE_DEBS
 export CAFFE_DEBS
+endif
+ifdef CAFFE_BLAS
+export CAFFE_BLAS
 endif
 ifdef DEBIAN_MIRROR
 export DEBIAN_MIRROR
@@ -285,22 +288,22 @@ features: .venv/.with-search $(ENGINE)  ## fc7 (BLOB=) of WEIGHTS on TASK or IMA
 	  $(if $(BLOB),--blob '$(BLOB)') $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken) $(DEVICE) $(FORCED)
 
 similar: .venv/.with-search $(ENGINE)  ## the K images most similar to QUERY, once for each of MODELS
-	@$(PY) -m experiments.similarity.search --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
-	  $(if $(INDEX),--index '$(INDEX)') $(if $(BLOB),--blob '$(BLOB)') $(DEVICE)
+	@$(PY) -m tools.similar --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
+	  $(if $(INDEX),--index '$(INDEX)') $(if $(BLOB),--blob '$(BLOB)') --raw '$(RAW)' $(DEVICE)
 
 retrieval-scores: .venv/.with-search $(ENGINE)  ## precision@k and mAP of MODELS on TASK's test images
-	@$(PY) -m experiments.similarity.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
-	  $(if $(K),-k $(K)) $(DEVICE)
+	@$(PY) -m tools.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
+	  $(if $(K),--k $(K)) --raw '$(RAW)' $(DEVICE)
 
 fig15 fig16: .venv/.with-search $(ENGINE)  ## neighbours by genre and style; distances between MODELS
-	@$(PY) -m experiments.similarity.$@ --models $(MODELS) $(COLLECTION)
+	@$(PY) -m tools.$@ --models $(MODELS) $(COLLECTION)
 
 explain: .venv/.with-search $(ENGINE)  ## why did RUN (task/run) say that of IMAGE? Grad-CAM, saliency
-	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') $(DEVICE)
+	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') --raw '$(RAW)' $(DEVICE)
 
 serve: .venv/.with-search $(ENGINE)  ## the search page of MODELS on TASK, on this machine alone
-	@$(PY) -m experiments.similarity.page.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
-	  $(if $(INDEX),--index '$(INDEX)') $(if $(HOST),--host '$(HOST)') $(DEVICE)
+	@$(PY) -m tools.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
+	  $(if $(INDEX),--index '$(INDEX)') $(if $(HOST),--host '$(HOST)') --raw '$(RAW)' $(DEVICE)
 
 # ---- For developers ------------------------------------------------------------------------------
 
