@@ -17,8 +17,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from lib.errors import UserError
-from lib.exclusive_lock import alone
-from lib.files import back_up, require_space, sha256, whole_file, whole_name
+from lib.exclusive_lock import exclusive_lock
+from lib.files import back_up, remove_leftovers, require_space, sha256, whole_file
 from models.archives import extract, is_archive
 from models.cards import MODELS, Card, load_cards
 from models.fetch import PATIENCE, Patience, download
@@ -61,7 +61,7 @@ def get(
     Raises UserError in one line. Nothing half is ever left in place, but what was downloaded of a
     file stays in models/.cache and is gone on with by the next call.
     """
-    with alone(root / CACHE / "lock", "get_weights"):
+    with exclusive_lock(root / CACHE / "lock", "the fetching of weights"):
         _clear_leftovers(root, card)
         place = _Place(card, checks, root, say)
         if file is not None:
@@ -241,6 +241,4 @@ def _clear_leftovers(root: Path, card: Card) -> None:
     """Remove what killed processes left; half downloads stay, they are gone on with."""
     for folder in (root / CACHE).glob(f"{_UNPACKED}*"):
         shutil.rmtree(folder)
-    for half in card.folder.glob(".*.part"):
-        if whole_name(half) in (card.caffemodel, card.mean):
-            half.unlink()
+    remove_leftovers(card.folder / name for name in (card.caffemodel, card.mean))
