@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -43,6 +44,20 @@ class Settings:
         0, "images in memory at once, a divisor of the batch; 0: its largest divisor up to 32"
     )
 
+    @classmethod
+    def of_record(cls, said: Mapping[str, int | float | str]) -> Settings:
+        """The settings that a record names; those that it lacks are the paper's.
+
+        Raises UserError for a setting that is not known, and for a value that makes no sense.
+        """
+        known = {each.name: each.type for each in fields(cls)}
+        for name, value in said.items():
+            if name not in known:
+                raise UserError(f"unknown setting {name!r}: written by another version?")
+            if isinstance(value, str) != (known[name] == "str"):
+                raise UserError(f"setting {name} is {value!r}")
+        return cls(**said)  # type: ignore[arg-type]
+
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
@@ -79,9 +94,12 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def settings_from(arguments: argparse.Namespace) -> Settings:
-    """The settings that a tool's parsed flags ask for; UserError if one makes no sense."""
-    return Settings(**{each.name: getattr(arguments, each.name) for each in fields(Settings)})
+def settings_from(flags: Mapping[str, Any]) -> Settings:
+    """The settings that a tool's parsed flags, by name, ask for; UserError if one makes no sense.
+
+    Flags that are no settings are passed over: `settings_from(vars(arguments))`.
+    """
+    return Settings(**{each.name: flags[each.name] for each in fields(Settings)})
 
 
 def _number(name: str, kind: type[int] | type[float], text: str) -> float:

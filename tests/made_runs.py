@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.grid.definition import PlannedRun
+from experiments.single_run.plan import RunPlan
 from experiments.paper import printed
 from experiments.single_run.folder import prototxt_folder
 from lib.files import sha256
@@ -27,7 +27,7 @@ MARK = "made for a test, never trained"
 
 def make_run(
     root: Path,
-    plan: PlannedRun,
+    plan: RunPlan,
     *,
     right: int = 70,
     images: int = 100,
@@ -71,7 +71,7 @@ def edit_by_hand(
 
 
 def record(
-    plan: PlannedRun, name: str, *, validation: float = 0.5, seconds: float = 3600.0
+    plan: RunPlan, name: str, *, validation: float = 0.5, seconds: float = 3600.0
 ) -> dict[str, Any]:
     """run.json of a trained run."""
     frozen = SCENARIOS[plan.scenario]
@@ -228,7 +228,7 @@ def made_paper(root: Path) -> dict[tuple[str, str, str], tuple[int, int]]:
         classes = [f"class {n}" for n in range(printed.sizes()[task].classes)]
         make_run(
             root,
-            PlannedRun(task, init, scenario, PAPER),
+            RunPlan(task, init, scenario, PAPER),
             right=right,
             images=images,
             classes=classes,

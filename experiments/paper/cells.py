@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from experiments.grid.definition import without_seed
+from experiments.single_run.plan import without_seed
 from experiments.paper.intervals import mean_and_std, wilson
 from experiments.paper.run_records import Run
 from prototxt.settings import PAPER, Settings
@@ -142,7 +142,7 @@ def in_words(scenario: str, settings: Settings, split: str = "by_image") -> str:
 
 def _rank(variant: list[Run]) -> tuple[bool, bool, str]:
     """Unedited runs first, then those edited under their standard name."""
-    is_standard = any(run.name == run.plan.name for run in variant)
+    is_standard = any(run.plan.has_standard_name for run in variant)
     return (bool(variant[0].edits), not is_standard, min(run.name for run in variant))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.folders import SPLITS
-from experiments.grid.definition import PlannedRun, without_seed
+from experiments.single_run.plan import RunPlan, without_seed
 from experiments.paper.edits import Edits, find_edits
 from experiments.single_run import record as states
 from experiments.single_run.backups import is_aside
@@ -38,7 +38,7 @@ class Run:
 
     folder: RunFolder
     state: str
-    plan: PlannedRun  # what it is: task, init, scenario, settings, split
+    plan: RunPlan  # what it is: task, init, scenario, settings, split
     record: dict[str, Any]
     edits: Edits  # by hand, in its prototxts
     results: dict[str, Any] | None = None  # None: not tested
@@ -202,7 +202,7 @@ def _read(folder: RunFolder) -> Run:
     if record["scenario"] not in SCENARIOS:
         raise _Unbelievable(f"unknown scenario {record['scenario']!r}")
     split, split_seed = _split(record)
-    plan = PlannedRun(
+    plan = RunPlan(
         task=record["task"],
         init=record["init"],
         scenario=record["scenario"],
@@ -280,7 +280,7 @@ def _is_share(value: object) -> bool:
     return isinstance(value, (int, float)) and _is_number(value) and 0 <= value <= 1
 
 
-def _check_place(folder: RunFolder, record: dict[str, Any], plan: PlannedRun) -> None:
+def _check_place(folder: RunFolder, record: dict[str, Any], plan: RunPlan) -> None:
     """The record belongs to its folder, and to what the folder's name promises."""
     path = folder.path
     if (record["task"], record["run"]) != (path.parent.name, path.name):
@@ -298,7 +298,7 @@ def _check_place(folder: RunFolder, record: dict[str, Any], plan: PlannedRun) ->
         raise _Unbelievable(f"its settings are those of {plan.name}, not what its name says")
 
 
-def _name(plan: PlannedRun) -> str:
+def _name(plan: RunPlan) -> str:
     return run_name(plan.init, plan.scenario, plan.settings, plan.name.partition("-data")[2])
 
 
@@ -311,7 +311,7 @@ _STANDARD_NAME = re.compile(
 )
 
 
-def _check_layers(record: dict[str, Any], plan: PlannedRun) -> None:
+def _check_layers(record: dict[str, Any], plan: RunPlan) -> None:
     """What really was frozen and copied is what the scenario and the init say."""
     layers = record.get("layers")
     if layers is None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from experiments.grid.definition import (
     GRIDS,
-    PlannedRun,
+    RunPlan,
     find_grid,
     grid_names,
     load_grid,
@@ -296,7 +296,7 @@ def grid_table(grid: Path, records: Records) -> Table:
     planned = load_grid(grid)
     every = cells(records.tested)
     inits = list(dict.fromkeys(plan.init for plan in planned))
-    kinds: dict[tuple[str, str, str], dict[str, PlannedRun]] = {}
+    kinds: dict[tuple[str, str, str], dict[str, RunPlan]] = {}
     for each in planned:
         words = in_words(each.scenario, each.settings, each.split)
         kinds.setdefault((each.task, words, each.split), {})[each.init] = each
@@ -429,7 +429,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def _printed(plan: PlannedRun) -> float | None:
+def _printed(plan: RunPlan) -> float | None:
     """What the paper prints for a planned run, if it is one of its."""
     if plan.split != "by_image" or without_seed(plan.settings) != PAPER:
         return None

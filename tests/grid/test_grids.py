@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.grid.definition import GRIDS, PlannedRun, find_grid, load_grid, merge
+from experiments.grid.definition import GRIDS, find_grid, load_grid, merge
+from experiments.single_run.plan import RunPlan
 from experiments.single_run.folder import run_name
 from experiments.single_run.plan import _flags as plan_flags
 from lib.errors import UserError
@@ -34,7 +35,7 @@ def write(tmp_path: Path) -> Write:
     return grid
 
 
-def table(name: str) -> list[PlannedRun]:
+def table(name: str) -> list[RunPlan]:
     return load_grid(TABLES / f"{name}.toml")
 
 
@@ -91,7 +92,7 @@ settings = [{epochs = 20, lr = [1e-3, 1e-4]}, {batch = 32}]
     assert len({(run.task, run.name) for run in runs}) == len(runs)
     assert {run.init for run in runs} == {"scratch", "caffenet", "run:met_nationality/first"}
     last = runs[-1]
-    assert last == PlannedRun(
+    assert last == RunPlan(
         task="met_nationality",
         init="run:met_nationality/first",
         scenario="only_last",

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from experiments.grid import cost
-from experiments.grid.definition import GRIDS, PlannedRun, load_grid, merge
+from experiments.grid.definition import GRIDS, load_grid, merge
+from experiments.single_run.plan import RunPlan
 from experiments.grid.machine import find_places, usable_cores
 from experiments.grid.pool import Outcome
 from experiments.grid.run_status import DONE, FAILED, INTERRUPTED, MISSING, RUNNING, make_log, stand
@@ -36,7 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def paper() -> list[PlannedRun]:
+def paper() -> list[RunPlan]:
     return merge(*(load_grid(PROJECT / GRIDS / f"{name}.toml") for name in ("table2", "table3")))
 
 
@@ -62,9 +63,9 @@ def test_five_hundred_records_take_seconds() -> None:
     for seed in range(1, 7):
         for run in paper():
             settings = Settings(seed=seed)
-            make_run(RUNS, PlannedRun(run.task, run.init, run.scenario, settings))
+            make_run(RUNS, RunPlan(run.task, run.init, run.scenario, settings))
     for seed in range(1, 15):
-        make_run(RUNS, PlannedRun("met_nationality", "scratch", "all", Settings(seed=seed)))
+        make_run(RUNS, RunPlan("met_nationality", "scratch", "all", Settings(seed=seed)))
     assert len(list(RUNS.glob("*/*/run.json"))) == 500
     began = time.monotonic()
     said = status("--grid", "table2", "table3")

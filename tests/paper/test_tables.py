@@ -16,7 +16,8 @@ import pytest
 from scipy.stats import binomtest
 
 from experiments.grid import overview as status
-from experiments.grid.definition import PlannedRun, load_grid, merge
+from experiments.grid.definition import load_grid, merge
+from experiments.single_run.plan import RunPlan
 from experiments.grid.run_status import DONE, FAILED, INTERRUPTED, MISSING, stand
 from experiments.paper import printed, report, tables
 from experiments.paper.intervals import beyond_chance, wilson
@@ -112,7 +113,7 @@ def test_variance_is_the_population_variance_over_the_inits(place: Path) -> None
 
 def test_variance_of_ours_needs_all_five(place: Path) -> None:
     for init in printed.INITS[:4]:
-        make_run(RUNS, PlannedRun("wga_genre", init, "all", PAPER))
+        make_run(RUNS, RunPlan("wga_genre", init, "all", PAPER))
     row = next(row for row in tables.make("2", read_all()).rows if row[0] == "wga_genre")
     assert row[-1] == tables.BLANK
 
@@ -132,7 +133,7 @@ def test_a_printed_variance_that_cannot_be_is_told(monkeypatch: pytest.MonkeyPat
 
 def test_table_4_gives_the_best_and_how(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rights = made_paper(RUNS)
-    short = PlannedRun("wikiart_style", "hybrid", "all", SHORT)
+    short = RunPlan("wikiart_style", "hybrid", "all", SHORT)
     make_run(RUNS, short, right=531, images=1000)
     run_tables(monkeypatch, "4")
     lines = {(line["task"], line["what"]): line for line in read("table4")}
@@ -156,7 +157,7 @@ def test_table_4_gives_the_best_and_how(place: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_table_4_gives_macro_and_weighted_f_for_ticc(place: Path) -> None:
-    make_run(RUNS, PlannedRun("ticc_artist", "hybrid", "all", PAPER), right=80)
+    make_run(RUNS, RunPlan("ticc_artist", "hybrid", "all", PAPER), right=80)
     table = tables.make("4", read_all())
     row = next(row for row in table.rows if row[0] == "ticc_artist")
     assert "80.26 F-score" in str(row[-1])
@@ -165,8 +166,8 @@ def test_table_4_gives_macro_and_weighted_f_for_ticc(place: Path) -> None:
 
 
 def test_table_4_also_chooses_on_the_validation_images(place: Path) -> None:
-    one = PlannedRun("wga_genre", "hybrid", "all", PAPER)
-    other = PlannedRun("wga_genre", "flickr", "all", PAPER)
+    one = RunPlan("wga_genre", "hybrid", "all", PAPER)
+    other = RunPlan("wga_genre", "flickr", "all", PAPER)
     make_run(RUNS, one, right=90, validation=0.5)
     make_run(RUNS, other, right=80, validation=0.6)
     row = next(row for row in tables.make("4", read_all()).rows if row[0] == "wga_genre")
@@ -177,7 +178,7 @@ def test_table_4_also_chooses_on_the_validation_images(place: Path) -> None:
 def test_seeds_give_mean_and_deviation(place: Path) -> None:
     accuracies = [0.70, 0.74, 0.75]
     for seed, accuracy in enumerate(accuracies, start=1):
-        plan = PlannedRun("wga_genre", "hybrid", "all", replace(PAPER, seed=seed))
+        plan = RunPlan("wga_genre", "hybrid", "all", replace(PAPER, seed=seed))
         make_run(RUNS, plan, right=round(1000 * accuracy), images=1000)
     table = tables.make("2", read_all())
     line = next(x for x in table.records if (x["task"], x["init"]) == ("wga_genre", "hybrid"))
@@ -236,7 +237,7 @@ def test_where_the_paper_disagrees_with_itself_both_are_said(place: Path) -> Non
 
 
 def test_other_numbers_of_classes_are_said(place: Path) -> None:
-    make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER), classes=("a", "b", "c"))
+    make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER), classes=("a", "b", "c"))
     text = tables.markdown(tables.make("2", read_all()))
     assert "wga_genre: Table 1 has 6 classes, ours 3" in text
 
@@ -254,7 +255,7 @@ def test_table_of_a_grid(
         '[[runs]]\ntasks = ["wga_genre"]\ninits = ["hybrid"]\n'
     )
     settings = Settings(epochs=2, lr=0.01)
-    make_run(RUNS, PlannedRun("met_nationality", "scratch", "only_last", settings), right=33)
+    make_run(RUNS, RunPlan("met_nationality", "scratch", "only_last", settings), right=33)
     run_tables(monkeypatch, "--grid", str(grid))
     said = capsys.readouterr().out
     assert "only_last, epochs 2, lr 0.01 | – · 0.330 · – | – · – · – |" in said  # noqa: RUF001
@@ -299,7 +300,7 @@ def test_differences_have_their_sign() -> None:
 
 # ---- what can't be believed ---------------------------------------------------------------------
 
-GOOD = PlannedRun("wga_genre", "hybrid", "all", PAPER)
+GOOD = RunPlan("wga_genre", "hybrid", "all", PAPER)
 
 
 def change(name: str, **changes: Any) -> Callable[[Path], object]:
@@ -419,7 +420,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_what_cannot_be_believed_is_named_and_left_out(damage: str, place: Path) -> None:
     act, words = DAMAGES[damage]
     folder = make_run(RUNS, GOOD)
-    make_run(RUNS, PlannedRun("wga_genre", "flickr", "all", PAPER), right=60)
+    make_run(RUNS, RunPlan("wga_genre", "flickr", "all", PAPER), right=60)
     assert len(read_all().tested) == 2
     act(folder)
     records = read_all()
@@ -500,7 +501,7 @@ def test_own_names_and_other_splits_are_fine(place: Path) -> None:
     make_run(RUNS, GOOD, name="my_run")
     make_run(RUNS, replace(GOOD, split_seed=2), right=80)
     make_run(RUNS, replace(GOOD, split="by_work"), right=10)
-    make_run(RUNS, PlannedRun("wga_genre", "run:wga_artist/hybrid-all", "all", PAPER))
+    make_run(RUNS, RunPlan("wga_genre", "run:wga_artist/hybrid-all", "all", PAPER))
     records = read_all()
     assert not records.faults
     assert len(records.tested) == 4

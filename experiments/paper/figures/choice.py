@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from experiments.grid.definition import PlannedRun, without_seed
+from experiments.single_run.plan import RunPlan, without_seed
 from experiments.paper.cells import in_words
 from experiments.paper.run_records import Records, Run
 from experiments.single_run import record as states
@@ -33,7 +33,7 @@ class Choice:
         return f"Settings: {in_words('', self.settings).lstrip(', ') or PAPER_IN_WORDS}."
 
 
-def pick(records: Records, wanted: PlannedRun) -> Run | None:
+def pick(records: Records, wanted: RunPlan) -> Run | None:
     """The run with the lowest seed that is the wanted one in all else, trained or on its way.
 
     One that was edited by hand only where there is no other.

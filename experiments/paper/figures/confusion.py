@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from experiments.grid.definition import PlannedRun
+from experiments.single_run.plan import RunPlan
 from experiments.paper.cells import best, cells
 from experiments.paper.figures.choice import Choice, edited
 from experiments.paper.figures.plot import Plot
@@ -47,7 +47,7 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
     for task in (choice.task,) if choice.task else _TASKS[number]:
         run = chosen_run(task, choice, records)
         if run is None:
-            missing.append(PlannedRun(task, choice.init, "all", choice.settings).make_line)
+            missing.append(RunPlan(task, choice.init, "all", choice.settings).make_line)
             continue
         try:
             found.append(_Found(run, *read_confusion(run)))

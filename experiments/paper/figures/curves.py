@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.grid.definition import PlannedRun
+from experiments.single_run.plan import RunPlan
 from experiments.paper.figures.choice import Choice, edited, inits_of, pick
 from experiments.paper.figures.plot import COLOURS, LINES, MARKERS, Plot, bare
 from experiments.paper.printed import INITS
@@ -27,7 +27,7 @@ class _Line:
 
     panel: str
     label: str
-    wanted: PlannedRun
+    wanted: RunPlan
 
 
 def plot(number: str, choice: Choice, records: Records) -> Plot:
@@ -37,7 +37,7 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
     if number == "7":
         lines = [
             _Line(
-                f"from {choice.init}", scenario, PlannedRun(task, choice.init, scenario, settings)
+                f"from {choice.init}", scenario, RunPlan(task, choice.init, scenario, settings)
             )
             for scenario in SCENARIOS
         ]
@@ -45,7 +45,7 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
     else:
         inits = inits_of(records, task, settings, INITS) if choice.task else INITS
         lines = [
-            _Line(words, init, PlannedRun(task, init, scenario, settings))
+            _Line(words, init, RunPlan(task, init, scenario, settings))
             for scenario, words in (("all", "all layers learn"), ("only_last", "only the last"))
             for init in inits
         ]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from experiments.grid.definition import PlannedRun
+from experiments.single_run.plan import RunPlan
 from experiments.paper.figures.choice import Choice, edited
 from experiments.paper.figures.confusion import chosen_run
 from experiments.paper.figures.plot import Plot
@@ -51,7 +51,7 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
         "(those of which the net was surest), and paintings of the second.",
         table=table,
         draw=(lambda: _draw(table, root)) if len(table) else None,
-        missing=() if run else (PlannedRun(task, choice.init, "all", choice.settings).make_line,),
+        missing=() if run else (RunPlan(task, choice.init, "all", choice.settings).make_line,),
         remarks=(*remarks, *edited([run] if run else [])),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.grid.definition import PlannedRun
+from experiments.single_run.plan import RunPlan
 from experiments.paper import printed
 from experiments.paper.cells import cells, find
 from experiments.paper.figures.choice import Choice, edited, pick
@@ -26,7 +26,7 @@ def accuracy(number: str, choice: Choice, records: Records) -> Plot:
     for scenario in SCENARIOS:
         cell = find(every, task, choice.init, scenario, choice.settings)
         if cell is None:
-            missing.append(PlannedRun(task, choice.init, scenario, choice.settings).make_line)
+            missing.append(RunPlan(task, choice.init, scenario, choice.settings).make_line)
         remarks += edited(cell.runs) if cell else []
         low, high = cell.interval if cell and cell.interval else (None, None)
         rows.append(
@@ -60,7 +60,7 @@ def time(number: str, choice: Choice, records: Records) -> Plot:
     task = choice.task or _TASK
     rows, missing, remarks, machines = [], [], [], set()
     for scenario in SCENARIOS:
-        wanted = PlannedRun(task, choice.init, scenario, choice.settings)
+        wanted = RunPlan(task, choice.init, scenario, choice.settings)
         run = pick(records, wanted)
         if run is None or run.state != states.TRAINED or not run.record.get("seconds"):
             missing.append(wanted.make_line)
