@@ -11,8 +11,10 @@ from typing import Any
 
 from lib.errors import UserError
 
+_NUMBERS: dict[Any, type[int] | type[float]] = {"int": int, "float": float}
 
-def _setting(default: float, help: str) -> Any:
+
+def _setting(default: float | str, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
@@ -61,7 +63,8 @@ class Settings:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            _require(each.name, math.isfinite(value), value, "a finite number")
+            if not isinstance(value, str):
+                _require(each.name, math.isfinite(value), value, "a finite number")
         for name in ("epochs", "lr", "lr_gamma", "batch", "new_layer_lr"):
             value = getattr(self, name)
             _require(name, value > 0, value, "more than 0")
@@ -87,9 +90,9 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
     for each in fields(Settings):
         group.add_argument(
             _flag(each.name),
-            type=partial(_number, each.name, int if each.type == "int" else float),
+            type=str if each.type == "str" else partial(_number, each.name, _NUMBERS[each.type]),
             default=each.default,
-            metavar="N",
+            metavar="WORD" if each.type == "str" else "N",
             help=f"{each.metadata['help']} (%(default)s)",
         )
 
@@ -100,6 +103,11 @@ def settings_from(flags: Mapping[str, Any]) -> Settings:
     Flags that are no settings are passed over: `settings_from(vars(arguments))`.
     """
     return Settings(**{each.name: flags[each.name] for each in fields(Settings)})
+
+
+def in_words(value: float | str) -> str:
+    """The value of a setting, as tables and pages have it: '0.001', '20'."""
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _number(name: str, kind: type[int] | type[float], text: str) -> float:

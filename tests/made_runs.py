@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.single_run.plan import RunPlan
 from experiments.paper import printed
 from experiments.single_run.folder import prototxt_folder
+from experiments.single_run.plan import RunPlan
 from lib.files import sha256
 from prototxt.caffenet import COPIED_LAYERS, SCENARIOS, last_layer
 from prototxt.keep import RECORD
@@ -80,15 +80,18 @@ def record(
         "made": MARK,
         "task": plan.task,
         "run": name,
+        "own_name": name != plan.name,
         "init": plan.init,
         "scenario": plan.scenario,
+        "split": plan.split,
+        "split_seed": plan.split_seed,
         "settings": asdict(plan.settings),
         "weights": f"models/{plan.init}/{plan.init}.caffemodel",
         "mean": f"models/{plan.init}/mean.binaryproto",
         "data": str(plan.data.path),
         "inputs": {"train_val": "1" * 64, "solver": "2" * 64, "test": "3" * 64},
         "started": "2026-01-01T00:00:00+00:00",
-        "sittings": [
+        "sessions": [
             {
                 "began": "2026-01-01T00:00:00+00:00",
                 "resumed_from": None,
@@ -115,6 +118,7 @@ def record(
             for layer in (*COPIED_LAYERS, last_layer(plan.task))
         ],
         "best": {"iteration": 1000, "val_accuracy": validation},
+        "final": "6" * 64,
         "finished": "2026-01-02T00:00:00+00:00",
     }
 

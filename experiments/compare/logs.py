@@ -19,8 +19,8 @@ from experiments.paper.figures.plot import COLOURS, bare
 from experiments.paper.places import REPORT
 from experiments.paper.tables import BLANK, escaped
 from experiments.single_run.curve import read
+from experiments.single_run.figure_style import WIDTH, look, save_figure
 from experiments.single_run.folder import RunFolder, run_folder
-from experiments.single_run.plots import WIDTH, look, save_figure
 from lib.cli import Parser
 from lib.cli import run as run_tool
 from lib.errors import UserError

@@ -11,9 +11,9 @@ from statistics import median
 from datasets.build import space_needed
 from datasets.folders import PARTS
 from datasets.tasks import load_tasks
-from experiments.single_run.plan import RunPlan
-from experiments.paper.run_records import Records
+from experiments.paper.valid_runs import Records
 from experiments.single_run import record as states
+from experiments.single_run.plan import RunPlan
 
 _TRAIN_SHARE = 0.7  # of a task's images (paper, section 4)
 _WEIGHTS = 250_000_000  # bytes of CaffeNet's weights, and of a snapshot's second file
@@ -34,11 +34,10 @@ class Speeds:
 
 
 def measured(records: Records) -> Speeds:
-    """The speeds of all trainings whose records can be believed."""
+    """The speeds of all trainings whose records are valid."""
     found: dict[str, list[float]] = {}
     for run in records.runs:
-        iteration, batch = run.record.get("iteration"), run.record.get("batch")
-        seconds = run.record.get("seconds")
+        iteration, batch, seconds = run.record.iteration, run.record.batch, run.record.seconds
         if run.state == states.TRAINED and iteration and batch and seconds:
             found.setdefault(run.plan.scenario, []).append(iteration * batch / seconds)
     return Speeds({scenario: median(speeds) for scenario, speeds in found.items()})

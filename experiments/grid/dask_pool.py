@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.single_run.plan import RunPlan
 from experiments.grid.pool import Outcome, read_outcome, run_one_line
 from experiments.grid.run_status import FAILED, INTERRUPTED, stand
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 
 if TYPE_CHECKING:

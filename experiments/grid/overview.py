@@ -10,7 +10,6 @@ from pathlib import Path
 
 from experiments.grid import cost
 from experiments.grid.definition import GRIDS, find_grid, load_grid, merge
-from experiments.single_run.plan import RunPlan
 from experiments.grid.run_status import (
     DONE,
     FAILED,
@@ -22,9 +21,10 @@ from experiments.grid.run_status import (
     stand,
 )
 from experiments.paper.counted import counted
-from experiments.paper.run_records import Fault, Records, Run, read_all
+from experiments.paper.valid_runs import InvalidRecord, RecordedRun, Records, read_runs
 from experiments.single_run.backups import is_aside
 from experiments.single_run.folder import PROTOTXTS, RUNS
+from experiments.single_run.plan import RunPlan
 from lib.cli import Parser, run
 from lib.files import readable
 
@@ -48,7 +48,7 @@ def main() -> None:
     words = arguments.grid or list(_PAPER)
     grids = {word: load_grid(find_grid(word)) for word in words}
     runs = merge(*grids.values())
-    records = read_all()
+    records = read_runs()
     standings = {run: stand(run.folder) for run in runs}
     by_name = {str(run): standing for run, standing in standings.items()}
     for word, planned in grids.items():
@@ -58,7 +58,7 @@ def main() -> None:
     _print_runs(standings, missing_too=arguments.all)
     _print_edited(records, runs)
     _print_others(records, runs)
-    _print_faults(records.faults)
+    _print_invalid(records.invalid)
     _print_cost(standings, records)
     _print_disk()
 
@@ -106,11 +106,11 @@ def _print_others(records: Records, runs: Sequence[RunPlan]) -> None:
             print(f"  {other.task}/{other.name}: {_told(other)}")
 
 
-def _told(other: Run) -> str:
+def _told(other: RecordedRun) -> str:
     return f"{_stands(other)}, {other.edits}" if other.edits else _stands(other)
 
 
-def _stands(other: Run) -> str:
+def _stands(other: RecordedRun) -> str:
     if other.results is not None:
         return f"done, test accuracy {other.accuracy:.1%}"
     standing = stand(other.folder)
@@ -132,11 +132,11 @@ def _details(standing: Standing) -> str:
     return "; ".join(word for word in (share, reason) if word)
 
 
-def _print_faults(faults: Sequence[Fault]) -> None:
-    if faults:
+def _print_invalid(invalid: Sequence[InvalidRecord]) -> None:
+    if invalid:
         print("\nrecords that no table counts:")
-        for fault in faults:
-            print(f"  {fault}")
+        for each in invalid:
+            print(f"  {each}")
 
 
 def _print_cost(standings: dict[RunPlan, Standing], records: Records) -> None:

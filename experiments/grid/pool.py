@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from experiments.single_run.plan import RunPlan
 from experiments.grid.machine import Places
 from experiments.grid.run_status import DONE, FAILED, is_held, stand
+from experiments.single_run.plan import RunPlan
 
 _LOOK_AGAIN = 2.0  # seconds, for runs that another process is at
 

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from experiments.single_run.plan import RunPlan
 from experiments.grid.run_one import plain_environment
 from experiments.single_run.folder import RUNS
+from experiments.single_run.plan import RunPlan
 from experiments.single_run.start import OWN_RUN, SCRATCH, find_start
 from lib.errors import UserError
 from lib.exclusive_lock import alone

@@ -22,7 +22,6 @@ from datasets.tasks import get_task
 from experiments.grid import cost
 from experiments.grid.dask_pool import DaskPool
 from experiments.grid.definition import GRIDS, find_grid, grid_names, load_grid, merge
-from experiments.single_run.plan import RunPlan
 from experiments.grid.machine import find_places
 from experiments.grid.pool import Outcome, Pool, ThisMachine
 from experiments.grid.prepare import prepare
@@ -37,8 +36,9 @@ from experiments.grid.run_status import (
 )
 from experiments.paper import tables
 from experiments.paper.counted import counted
-from experiments.paper.run_records import read_all
+from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
+from experiments.single_run.plan import RunPlan
 from lib.cli import Parser, bar, positive, run
 from lib.errors import UserError
 from lib.files import require_space
@@ -174,7 +174,7 @@ class Progress:
         usual = sum(known) / len(known) if known else 1.0
         self.costs = {run: each or usual for run, each in costs.items()}
         self.total = round(sum(self.costs.values()))
-        self.speeds = cost.measured(read_all())
+        self.speeds = cost.measured(read_runs())
         self.next_look = 0.0
         self.bar = bar(
             what="grid",
@@ -266,7 +266,7 @@ def _summarise(runs: Sequence[RunPlan], outcomes: Sequence[Outcome]) -> None:
 
 def _write_tables(own: Sequence[Path]) -> None:
     """The table of each grid of the user's own, as `make table` makes it."""
-    records = read_all()
+    records = read_runs()
     for path in own:
         shown, _ = tables.write(tables.grid_table(path, records))
         print(f"table: {shown}")

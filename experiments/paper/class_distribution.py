@@ -16,7 +16,7 @@ from datasets.catalogue import RAW, missing, read_catalogue
 from datasets.select import select
 from datasets.tasks import TASKS, Task, get_task
 from experiments.paper.places import REPORT
-from experiments.single_run.plots import look, save_figure
+from experiments.single_run.figure_style import look, save_figure
 from lib.cli import Parser, run
 from lib.errors import UserError
 from lib.files import write_text

@@ -21,7 +21,7 @@ from datasets.imagelist import read_classes, read_list
 from datasets.lists import images_root
 from datasets.tasks import get_task
 from experiments.paper.places import REPORT
-from experiments.single_run.plots import look, save_figure
+from experiments.single_run.figure_style import look, save_figure
 from lib.cli import Parser, run
 from lib.errors import UserError
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.paper.run_records import Run
+from experiments.paper.valid_runs import RecordedRun
 from lib.errors import UserError
 
 
-def read_confusion(run: Run) -> tuple[np.ndarray, list[str]]:
+def read_confusion(run: RecordedRun) -> tuple[np.ndarray, list[str]]:
     """Counts (classes, classes), true by predicted, and the class names.
 
     Raises UserError when the file is missing or broken, or disagrees with results.json.
@@ -26,19 +26,19 @@ def read_confusion(run: Run) -> tuple[np.ndarray, list[str]]:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} can't be read ({error}); {_again(run)}") from None
     classes = head[1:]
-    said = (run.results or {})["per_class"]
+    said = run.results.per_class if run.results else []
     if (
         counts.shape != (len(classes), len(classes))
         or [line[0] for line in lines] != classes
-        or [each["class"] for each in said] != classes
-        or [each["images"] for each in said] != counts.sum(axis=1).tolist()
-        or [each["right"] for each in said] != np.diag(counts).tolist()
+        or [each.name for each in said] != classes
+        or [each.images for each in said] != counts.sum(axis=1).tolist()
+        or [each.right for each in said] != np.diag(counts).tolist()
     ):
         raise UserError(f"{path} and {run.folder.results} disagree; {_again(run)}")
     return counts, classes
 
 
-def read_predictions(run: Run) -> pd.DataFrame:
+def read_predictions(run: RecordedRun) -> pd.DataFrame:
     """A row a test image: image, true, right (bool), predicted, probability.
 
     Raises UserError when the file is missing or broken, or disagrees with results.json.
@@ -63,14 +63,14 @@ def read_predictions(run: Run) -> pd.DataFrame:
     return table.rename(columns={"class1": "predicted", "probability1": "probability"})
 
 
-def _again(run: Run) -> str:
+def _again(run: RecordedRun) -> str:
     return f"`{run.make_line} FORCE=1` makes it again"
 
 
-def images_root(run: Run) -> Path | None:
+def images_root(run: RecordedRun) -> Path | None:
     """Where the images of a run's lists lie; None when the lists are not there."""
     try:
-        record = json.loads((Path(run.record["data"]) / "lists.json").read_bytes())
+        record = json.loads((Path(run.record.data) / "lists.json").read_bytes())
         return Path(record["images_root"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -22,20 +22,21 @@ from markupsafe import Markup, escape
 from experiments.compare.charts import charts
 from experiments.grid.definition import GRIDS, load_grid
 from experiments.paper import significance, tables
-from experiments.paper.cells import cells
 from experiments.paper.counted import counted
 from experiments.paper.figures.choice import Choice
 from experiments.paper.figures.every import NUMBERS, plot
 from experiments.paper.figures.plot import Plot, save
 from experiments.paper.intervals import wilson
 from experiments.paper.places import REPORT
-from experiments.paper.run_records import Records, Run, read_all
+from experiments.paper.seed_groups import group_by_seed
+from experiments.paper.valid_runs import RecordedRun, Records, read_runs
 from experiments.similarity.feature_models import FEATURES
 from experiments.single_run.folder import prototxt_folder
+from experiments.single_run.results_json import ClassResult
 from lib.cli import Parser
 from lib.cli import run as run_tool
 from lib.files import whole_folder, write_text
-from prototxt.settings import PAPER, Settings
+from prototxt.settings import PAPER, Settings, in_words
 
 TITLE = "Fine-tuning CaffeNet for fine art classification: the paper beside our runs"
 PAPER_GRIDS = ("table2", "table3", "table4", "figures")
@@ -93,9 +94,9 @@ def main() -> None:
     parser = Parser(description=__doc__)
     parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
     report: Path = parser.parse_args().report
-    records = read_all()
+    records = read_runs()
     build(records, report)
-    for fault in records.faults:
+    for fault in records.invalid:
         print(fault)
     print(f"wrote {report / 'index.html'} and {report / 'report.md'}")
 
@@ -103,7 +104,7 @@ def main() -> None:
 def build(records: Records, report: Path = REPORT) -> None:
     """Write the tables, the figures that have runs, a page a run, and last index.html."""
     report.mkdir(parents=True, exist_ok=True)
-    every = cells(records.tested)
+    every = group_by_seed(records.tested)
     made = [tables.table2(every), tables.table3(every), tables.table4(every)]
     for table in made:
         tables.write(table, report)
@@ -124,7 +125,7 @@ def build(records: Records, report: Path = REPORT) -> None:
         "own_grids": _csvs(report, "grid-"),
         "runs": [_line(each) for each in records.runs],
         "grids": list(_grids(records)),
-        "faults": records.faults,
+        "invalid": records.invalid,
     }
     write_text(report / "report.md", _MARKDOWN.get_template("report.md").render(known))
     write_text(report / "index.html", _HTML.get_template("index.html").render(known))
@@ -195,7 +196,7 @@ def _beside(report: Path, name: str) -> tuple[str, ...]:
     )
 
 
-def _write_run(run: Run, records: Records, runs: Path) -> None:
+def _write_run(run: RecordedRun, records: Records, runs: Path) -> None:
     """The page of a run, and the files that it links to."""
     place = runs / run.task / run.name
     place.mkdir(parents=True)
@@ -211,9 +212,9 @@ def _write_run(run: Run, records: Records, runs: Path) -> None:
     has_confusion = run.results is not None and confusion.is_file()
     if has_confusion:
         _link(confusion, place / confusion.name)
-    results = run.results or {}
+    results = run.results
     prototxts = prototxt_folder(run.task, run.name)
-    fault = next((each for each in records.faults if each.path == run.folder.results), None)
+    fault = next((each for each in records.invalid if each.path == run.folder.results), None)
     known = {
         "title": f"{run.task}: {run.name}",
         "run": _line(run),
@@ -223,7 +224,9 @@ def _write_run(run: Run, records: Records, runs: Path) -> None:
         "edits": run.edits,
         "charts": charts(run.folder.curve),
         "confusion": f"{run.name}/{confusion.name}" if has_confusion else None,
-        "per_class": [(each["class"], _numbers(each)) for each in results.get("per_class", [])],
+        "per_class": [
+            (each.name, _numbers(each)) for each in (results.per_class if results else [])
+        ],
         "settings": list(_settings(run.plan.settings)),
         "facts": list(_facts(run)),
         "files": files,
@@ -245,42 +248,40 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _numbers(of_class: dict[str, Any]) -> Markup:
+def _numbers(of_class: ClassResult) -> Markup:
     """Cells of numbers; made here, since templates would take seconds for all classes and runs."""
-    accuracy = tables.number(of_class["accuracy"])
-    return Markup(
-        f"<td>{of_class['images']:d}</td><td>{of_class['right']:d}</td><td>{accuracy}</td>"
-    )
+    accuracy = tables.number(of_class.accuracy)
+    return Markup(f"<td>{of_class.images:d}</td><td>{of_class.right:d}</td><td>{accuracy}</td>")
 
 
 def _settings(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for each in fields(Settings):
         value, printed = getattr(settings, each.name), getattr(PAPER, each.name)
-        yield each.name, f"{value:g}", "the same" if value == printed else f"{printed:g}"
+        yield each.name, in_words(value), "the same" if value == printed else in_words(printed)
 
 
-def _facts(run: Run) -> Iterator[tuple[str, str]]:
+def _facts(run: RecordedRun) -> Iterator[tuple[str, str]]:
     record = run.record
     yield "task", run.task
     yield "init", run.plan.init
     yield "scenario", run.plan.scenario
-    yield "data", f"{record['data']} (split {run.plan.split}, seed {run.plan.split_seed})"
+    yield "data", f"{record.data} (split {run.plan.split}, seed {run.plan.split_seed})"
     for name in ("weights", "mean", "started", "finished", "iteration", "max_iter", "seconds"):
-        yield name, str(record.get(name) if record.get(name) is not None else tables.BLANK)
-    for number, sitting in enumerate(record.get("sittings") or [], start=1):
-        engine = sitting.get("engine") or {}
-        words = [f"{key} {value}" for key, value in engine.items() if not isinstance(value, dict)]
+        yield name, str(tables.BLANK if getattr(record, name) is None else getattr(record, name))
+    for number, session in enumerate(record.sessions, start=1):
+        engine = session.engine.items()
+        words = [f"{key} {value}" for key, value in engine if not isinstance(value, dict)]
         yield (
-            f"sitting {number}",
-            f"{sitting.get('began')}, from {sitting.get('resumed_from') or 'the beginning'}; "
-            f"{', '.join(words)}; GPU {sitting.get('gpu')}; commit {sitting.get('git_commit')}",
+            f"session {number}",
+            f"{session.began}, from {session.resumed_from or 'the beginning'}; "
+            f"{', '.join(words)}; GPU {session.gpu}; commit {session.git_commit}",
         )
-    for name, digest in record["inputs"].items():
-        yield f"SHA-256 of {name}", str(digest)
+    for name, digest in record.inputs.items():
+        yield f"SHA-256 of {name}", digest
 
 
-def _line(run: Run) -> Line:
-    validation, seconds = run.best_validation, run.record.get("seconds")
+def _line(run: RecordedRun) -> Line:
+    validation = run.best_validation
     is_tested = run.results is not None
     low, high = wilson(run.right, run.images) if is_tested else (0, 0)
     return Line(
@@ -292,8 +293,8 @@ def _line(run: Run) -> Line:
         interval=f"{low:.3f} to {high:.3f}" if is_tested else tables.BLANK,
         images=str(run.images) if is_tested else tables.BLANK,
         validation=tables.number(validation, 4),
-        time=_time(seconds) if isinstance(seconds, (int, float)) else tables.BLANK,
-        reason=str(run.record.get("reason") or ""),
+        time=_time(run.record.seconds),
+        reason=run.record.reason or "",
     )
 
 
@@ -305,7 +306,7 @@ def _time(seconds: float) -> str:
 def _summary(records: Records) -> str:
     states = Counter("tested" if run.results else run.state for run in records.runs)
     words = ", ".join(f"{count} {state}" for state, count in states.most_common())
-    left_out = f"; {counted(len(records.faults), 'record')} left out" if records.faults else ""
+    left_out = f"; {counted(len(records.invalid), 'record')} left out" if records.invalid else ""
     return counted(len(records.runs), "run") + (f": {words}" if words else "") + left_out + "."
 
 

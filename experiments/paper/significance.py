@@ -17,15 +17,15 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from datasets.tasks import get_task
-from experiments.single_run.plan import RunPlan, without_seed
-from experiments.paper.cells import Cell, cells, in_words
 from experiments.paper.counted import counted
 from experiments.paper.intervals import CONFIDENCE
 from experiments.paper.places import REPORT
 from experiments.paper.predictions import read_predictions
 from experiments.paper.printed import INITS
-from experiments.paper.run_records import Records, Run, bare_name, read_all
+from experiments.paper.seed_groups import SeedGroup, group_by_seed, in_words
 from experiments.paper.tables import escaped, signed
+from experiments.paper.valid_runs import RecordedRun, Records, bare_name, read_runs
+from experiments.single_run.plan import RunPlan, without_seed
 from lib.cli import Parser
 from lib.cli import run as run_tool
 from lib.errors import UserError, unknown
@@ -68,7 +68,7 @@ def main() -> None:
     get_task(arguments.task)
     if arguments.scenario not in SCENARIOS:
         raise unknown("scenario", arguments.scenario, SCENARIOS)
-    records = read_all()
+    records = read_runs()
     settings = settings_from(vars(arguments))
     runs = (
         named(records, arguments.task, arguments.runs)
@@ -103,11 +103,13 @@ def main() -> None:
     print(f"wrote {file}")
 
 
-def by_init(records: Records, task: str, scenario: str, settings: Settings) -> dict[str, Run]:
+def by_init(
+    records: Records, task: str, scenario: str, settings: Settings
+) -> dict[str, RecordedRun]:
     """Init -> its tested run (of the lowest seed), the paper's inits first."""
-    found: dict[str, Cell] = {
+    found: dict[str, SeedGroup] = {
         cell.init: cell
-        for cell in cells(records.tested)
+        for cell in group_by_seed(records.tested)
         if (cell.task, cell.scenario, cell.split) == (task, scenario, "by_image")
         and cell.settings == without_seed(settings)
     }
@@ -115,7 +117,7 @@ def by_init(records: Records, task: str, scenario: str, settings: Settings) -> d
     return {init: found[init].first for init in order if init in found}
 
 
-def named(records: Records, task: str, names: Sequence[str]) -> dict[str, Run]:
+def named(records: Records, task: str, names: Sequence[str]) -> dict[str, RecordedRun]:
     """Name -> the tested run of that name, or <task>/<name>; UserError for one not there."""
     tested = {run.name: run for run in records.tested if run.task == task}
     found = {}
@@ -127,7 +129,7 @@ def named(records: Records, task: str, names: Sequence[str]) -> dict[str, Run]:
     return found
 
 
-def compare(runs: dict[str, Run]) -> list[Pair]:
+def compare(runs: dict[str, RecordedRun]) -> list[Pair]:
     """Every pair of the runs.
 
     Raises UserError when two were not tested on the same images, or predictions can't be read.
@@ -172,7 +174,7 @@ def holm(values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def table(pairs: Sequence[Pair], runs: dict[str, Run]) -> pd.DataFrame:
+def table(pairs: Sequence[Pair], runs: dict[str, RecordedRun]) -> pd.DataFrame:
     """A row a pair, number by number."""
     return pd.DataFrame(
         {

@@ -14,19 +14,20 @@ from pathlib import Path
 from statistics import pvariance
 from typing import Any
 
-from experiments.grid.definition import (
-    GRIDS,
-    RunPlan,
-    find_grid,
-    grid_names,
-    load_grid,
-    without_seed,
-)
+from experiments.grid.definition import GRIDS, find_grid, grid_names, load_grid
 from experiments.paper import printed
-from experiments.paper.cells import Cell, best, best_validated, cells, find, in_words
 from experiments.paper.intervals import beyond_chance
 from experiments.paper.places import REPORT
-from experiments.paper.run_records import Records, read_all
+from experiments.paper.seed_groups import (
+    SeedGroup,
+    best,
+    best_validated,
+    find,
+    group_by_seed,
+    in_words,
+)
+from experiments.paper.valid_runs import Records, read_runs
+from experiments.single_run.plan import RunPlan, without_seed
 from lib.cli import Parser, run
 from lib.files import write_text
 from prototxt.caffenet import SCENARIOS
@@ -50,7 +51,7 @@ class Entry:
     """A printed accuracy beside ours. Either may be None."""
 
     printed: float | None
-    cell: Cell | None
+    cell: SeedGroup | None
     printed_images: int = 0  # test images of the paper
     digits: int = 3
 
@@ -136,7 +137,7 @@ def main() -> None:
     )
     parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
     arguments = parser.parse_args()
-    records = read_all()
+    records = read_runs()
     table = (
         grid_table(find_grid(arguments.grid), records)
         if arguments.grid
@@ -144,17 +145,17 @@ def main() -> None:
     )
     files = write(table, arguments.report)
     print(markdown(table))
-    print(*(str(fault) for fault in records.faults), sep="\n", end="\n" if records.faults else "")
+    print(*(str(fault) for fault in records.invalid), sep="\n", end="\n" if records.invalid else "")
     print("wrote " + " and ".join(map(str, files)))
 
 
 def make(number: str, records: Records) -> Table:
     """Table 2, 3 or 4 from the tested runs among `records`."""
     maker = {"2": table2, "3": table3, "4": table4}[number]
-    return maker(cells(records.tested))
+    return maker(group_by_seed(records.tested))
 
 
-def table2(every: Sequence[Cell]) -> Table:
+def table2(every: Sequence[SeedGroup]) -> Table:
     """Which init is best: all layers, 100 epochs, 1e-4; with the variance over the inits."""
     rows: list[tuple[str | Entry, ...]] = []
     lines = []
@@ -189,7 +190,7 @@ def table2(every: Sequence[Cell]) -> Table:
     )
 
 
-def table3(every: Sequence[Cell]) -> Table:
+def table3(every: Sequence[SeedGroup]) -> Table:
     """Which layers should learn: from Hybrid-CNN, 100 epochs, 1e-4."""
     rows: list[tuple[str | Entry, ...]] = []
     lines = []
@@ -214,7 +215,7 @@ def table3(every: Sequence[Cell]) -> Table:
     )
 
 
-def table4(every: Sequence[Cell]) -> Table:
+def table4(every: Sequence[SeedGroup]) -> Table:
     """The best of each task, beside the paper's and earlier works'; and the short schedule."""
     rows: list[tuple[str | Entry, ...]] = []
     lines = []
@@ -294,7 +295,7 @@ def table4(every: Sequence[Cell]) -> Table:
 def grid_table(grid: Path, records: Records) -> Table:
     """The runs of a grid file: a row a task, scenario and settings, a column an init."""
     planned = load_grid(grid)
-    every = cells(records.tested)
+    every = group_by_seed(records.tested)
     inits = list(dict.fromkeys(plan.init for plan in planned))
     kinds: dict[tuple[str, str, str], dict[str, RunPlan]] = {}
     for each in planned:
@@ -442,12 +443,12 @@ def _printed_images(task: str) -> int:
     return printed.sizes()[task].test_images if task in printed.sizes() else 0
 
 
-def _how(cell: Cell | None) -> str:
+def _how(cell: SeedGroup | None) -> str:
     """With what an accuracy was reached."""
     return f"{cell.init}, {in_words(cell.scenario, cell.settings)}" if cell else BLANK
 
 
-def _plus_minus(cell: Cell | None) -> str:
+def _plus_minus(cell: SeedGroup | None) -> str:
     return f" ± {cell.std:.3f}" if cell and cell.std is not None else ""
 
 

@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 from experiments.single_run import curve
-from experiments.single_run import record as records
 from experiments.single_run.fingerprint import differences
 from experiments.single_run.folder import RunFolder
+from experiments.single_run.json_records import InvalidRecord
+from experiments.single_run.run_json import read_run_record
 from lib.errors import UserError
 
 _NAME = re.compile(r"(?P<run>.+)\.old-(?P<number>\d+)")
@@ -47,10 +48,10 @@ def bring_back(folder: RunFolder, inputs: dict[str, str]) -> str | None:
     """
     for old in sorted(all_aside(folder), key=_number, reverse=True):
         try:
-            record = records.read(old / folder.record.name)
-        except UserError:
+            record = read_run_record(old / folder.record.name)
+        except InvalidRecord:
             continue
-        if record is None or differences(record["inputs"], inputs):
+        if record is None or differences(record.inputs, inputs):
             continue
         instead = ""
         if has_work(folder):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from experiments.single_run.figure_style import WIDTH, look, save_figure, shortened
 from experiments.single_run.metrics import shares
-from experiments.single_run.plots import WIDTH, shortened
+
+# matplotlib is imported where it is needed: few calls of make draw.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _NUMBERED = 30  # up to so many classes each cell carries its per cent
 _SIDE_BY_SIDE = 12  # classes; larger matrices stand one above the other
@@ -32,6 +37,8 @@ def draw(matrices: list[Matrix]) -> Figure:
 
     Each row in per cent of its true class; at the right the accuracy of the class.
     """
+    from matplotlib.figure import Figure
+
     largest = max(len(matrix.classes) for matrix in matrices)
     beside = largest <= _SIDE_BY_SIDE and len(matrices) > 1
     columns = len(matrices) if beside else 1
@@ -53,8 +60,19 @@ def draw(matrices: list[Matrix]) -> Figure:
     return figure
 
 
+def draw_confusion(matrix: np.ndarray, classes: list[str], path: Path, title: str) -> None:
+    """Draw a confusion matrix (classes, classes), true by predicted counts, row-normalised, as PNG.
+
+    The paper's form (Figures 10 and 12 to 14): per cent of each true class.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context(look([title, *classes])):
+        save_figure(draw([Matrix(matrix, classes, title)]), path)
+
+
 class _Box:
-    """Where a matrix and its names find room, in inches; reckoned, since measuring is slow."""
+    """Where a matrix and its names find room, in inches; computed, since measuring is slow."""
 
     def __init__(self, matrix: Matrix, width: float, highest: float) -> None:
         self.matrix = matrix

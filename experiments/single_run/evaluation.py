@@ -13,9 +13,9 @@ import numpy as np
 
 from datasets.folders import DataFolder
 from experiments.single_run import record as records
+from experiments.single_run.confusion import draw_confusion
 from experiments.single_run.folder import RunFolder, check_run_name, run_folder
 from experiments.single_run.metrics import Scores, score
-from experiments.single_run.plots import draw_confusion
 from lib.caffe.client import Event
 from lib.caffe.device import Device, add_device_flags, pick_device
 from lib.cli import Parser, bar, run

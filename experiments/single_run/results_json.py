@@ -11,6 +11,7 @@ import msgspec
 from experiments.single_run.json_records import (
     AtLeastOne,
     Count,
+    RecordKind,
     Share,
     read_record,
     write_record,
@@ -37,8 +38,10 @@ class Tested(msgspec.Struct):
     list: str  # the list of test images
 
 
-class Results(msgspec.Struct, kw_only=True):
+class Results(RecordKind, kw_only=True):
     """The metrics of one test (paper, section 5): all over the same images, each counted once."""
+
+    WHAT = "test results"
 
     images: AtLeastOne
     classes: AtLeastOne
@@ -51,7 +54,7 @@ class Results(msgspec.Struct, kw_only=True):
     per_class: list[ClassResult]
     tested: Tested
     when: str = ""
-    engine: dict[str, Any] = {}
+    engine: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         images = sum(each.images for each in self.per_class)

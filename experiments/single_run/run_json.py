@@ -10,6 +10,8 @@ import msgspec
 from datasets.folders import SPLITS
 from experiments.single_run.json_records import (
     Count,
+    Number,
+    RecordKind,
     Seconds,
     Share,
     read_record,
@@ -31,7 +33,9 @@ class Session(msgspec.Struct, kw_only=True):
     resumed_from: str | None = None  # a .solverstate
     resumed_from_caffe_train: bool = False
     host: str | None = None
-    engine: dict[str, Any] = {}  # what the engine says of itself: caffe, blas, threads, ...
+    engine: dict[str, Any] = msgspec.field(
+        default_factory=dict
+    )  # what the engine says of itself: caffe, blas, threads, ...
     gpu: int | None = None
     git_commit: str | None = None
 
@@ -42,7 +46,7 @@ class Layer(msgspec.Struct, kw_only=True):
     name: str
     frozen: bool
     transferred: bool  # copied from the starting weights
-    shapes: list[list[int]] = []
+    shapes: list[list[int]] = msgspec.field(default_factory=list)
     before: str | None = None  # SHA-256 of its weights
     after: str | None = None
     changed: bool | None = None
@@ -55,19 +59,22 @@ class Best(msgspec.Struct):
     val_accuracy: Share
 
 
-class RunRecord(msgspec.Struct, kw_only=True):
+class RunRecord(RecordKind, kw_only=True):
     """A run's record."""
+
+    WHAT = "a run's record"
 
     state: Literal["training", "interrupted", "failed", "trained"]
     reason: str | None = None  # why it is not trained
     # What it is.
     task: str
     run: str
+    own_name: bool | None = None  # by the user (RUN=); None: written before records said so
     init: str
     scenario: str
     split: str
     split_seed: int
-    settings: dict[str, int | float | str]
+    settings: dict[str, Number | str]
     # Prototxts edited by hand, and the SHA-256 of what they say beside comments, seeds and places;
     # None: written before records said so.
     edits: dict[str, str] | None = None
@@ -80,7 +87,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     id: str | None = None  # tells its snapshots from those of others
     number: Count = 0  # the how many-th training of its task this was, counted from 1
     started: str = ""
-    sessions: list[Session] = []
+    sessions: list[Session] = msgspec.field(default_factory=list)
     iteration: Count = 0
     max_iter: Count | None = None
     batch: Count | None = None
@@ -95,6 +102,12 @@ class RunRecord(msgspec.Struct, kw_only=True):
             raise ValueError(f"unknown scenario {self.scenario!r}")
         if self.split not in SPLITS:
             raise ValueError(f"unknown split {self.split!r}")
+        if Path(self.data).name != self.plan.data.path.name:
+            raise ValueError(f"it says {self.plan.data.path.name}, but learnt from {self.data}")
+        if self.own_name is False and self.run != standard_name(self.plan):
+            raise ValueError(
+                f"its settings are those of {standard_name(self.plan)}, not what its name says"
+            )
         # Without validation ("best") the iteration is that of the last line of the log.
         if self.state == TRAINED and (
             self.max_iter is None or (self.best and self.iteration < self.max_iter)

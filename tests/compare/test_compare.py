@@ -18,8 +18,8 @@ from experiments.compare import foreign_weights as predict
 from experiments.compare import logs as compare_logs
 from experiments.compare import weights as compare_weights
 from experiments.compare.caffe_log import read_log
+from experiments.single_run.figure_style import look
 from experiments.single_run.folder import prototxt_folder
-from experiments.single_run.plots import look
 from lib.caffe.client import Engine
 from lib.errors import UserError
 from prototxt.caffenet import last_layer

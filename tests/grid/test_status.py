@@ -16,13 +16,13 @@ import pytest
 
 from experiments.grid import cost
 from experiments.grid.definition import GRIDS, load_grid, merge
-from experiments.single_run.plan import RunPlan
 from experiments.grid.machine import find_places, usable_cores
 from experiments.grid.pool import Outcome
 from experiments.grid.run_status import DONE, FAILED, INTERRUPTED, MISSING, RUNNING, make_log, stand
 from experiments.grid.runner import Progress
-from experiments.paper.run_records import read_all
+from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
+from experiments.single_run.plan import RunPlan
 from prototxt.settings import Settings
 from tests.made_runs import edit_by_hand, make_run, record
 from tests.small_world import PROJECT
@@ -152,7 +152,7 @@ def test_killed_is_not_running() -> None:
     for run, host in ((here, socket.gethostname()), (elsewhere, "another-machine")):
         folder = make_run(RUNS, run, tested=False)
         found = {**record(run, run.name), "state": "training"}
-        found["sittings"][-1]["host"] = host
+        found["sessions"][-1]["host"] = host
         (folder / "run.json").write_text(json.dumps(found))
     assert stand(here.folder).state == INTERRUPTED
     assert "the same make line goes on" in stand(here.folder).reason
@@ -187,7 +187,7 @@ def test_what_is_left_is_counted_in_images_and_hours() -> None:
     made = make_run(RUNS, first, seconds=1000)
     found = json.loads((made / "run.json").read_text())
     speed = found["iteration"] * found["batch"] / 1000
-    speeds = cost.measured(read_all())
+    speeds = cost.measured(read_runs())
     assert speeds.of(second) == pytest.approx(speed)
     assert cost.hours_left([(36_000, 10.0), (36_000, 10.0)], 1) == pytest.approx(2)
     assert cost.hours_left([(36_000, 10.0), (36_000, 10.0)], 2) == pytest.approx(1)

@@ -19,16 +19,17 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from experiments.single_run.plan import RunPlan, without_seed
 from experiments.paper.figures import __main__ as program
 from experiments.paper.figures.choice import Choice
 from experiments.paper.figures.every import NUMBERS, plot
 from experiments.paper.figures.pairs import confused_pairs
 from experiments.paper.printed import INITS, by_scenario
-from experiments.paper.run_records import read_all
-from experiments.single_run.confusion import Matrix, draw
+from experiments.paper.valid_runs import read_runs
+from experiments.single_run.confusion import Matrix, draw, draw_confusion
+from experiments.single_run.figure_style import WIDTH, look
 from experiments.single_run.folder import RUNS
-from experiments.single_run.plots import WIDTH, draw_confusion, draw_curve, look
+from experiments.single_run.plan import RunPlan, without_seed
+from experiments.single_run.plots import draw_curve
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
@@ -58,7 +59,7 @@ def read(name: str) -> pd.DataFrame:
 
 def drawn(number: str, choice: Choice | None = None) -> Figure:
     """The figure itself, in its look."""
-    made = plot(number, choice or Choice(), read_all())
+    made = plot(number, choice or Choice(), read_runs())
     assert made.draw
     return laid_out(made.draw)
 
@@ -120,7 +121,7 @@ def test_curves_by_init(number: str, task: str, place: Path) -> None:
     for init, scenario in itertools.product(INITS, ("all", "only_last")):
         value = 0.5 + 0.05 * INITS.index(init)
         make_run(RUNS, RunPlan(task, init, scenario, PAPER), validation=value)
-    made = plot(number, Choice(), read_all())
+    made = plot(number, Choice(), read_runs())
     assert not made.missing
     assert list(dict.fromkeys(made.table["panel"])) == ["all layers learn", "only the last"]
     for init in INITS:
@@ -144,7 +145,7 @@ def test_curves_by_scenario(place: Path) -> None:
     for scenario in SCENARIOS:
         make_run(RUNS, RunPlan("wikiart_style", "hybrid", scenario, PAPER))
     make_run(RUNS, RunPlan("wikiart_style", "flickr", "all", PAPER), validation=0.9)
-    table = plot("7", Choice(), read_all()).table
+    table = plot("7", Choice(), read_runs()).table
     assert list(dict.fromkeys(table["curve"])) == list(SCENARIOS)
     assert table["val_accuracy"].max() < 0.6  # not the flickr run
 
@@ -156,12 +157,12 @@ def test_edited_runs_are_drawn_only_where_there_is_no_other(place: Path) -> None
     make_run(RUNS, RunPlan("wikiart_style", "hybrid", "all", PAPER), right=70)
     remark = "wikiart_style/edit-only_last: edited by hand (train_val.prototxt)"
     for number in ("7", "8", "9"):
-        made = plot(number, Choice(), read_all())
+        made = plot(number, Choice(), read_runs())
         names = made.table["run" if "run" in made.table else "runs"].dropna()
         assert set(names) == {"hybrid-all", "edit-only_last"}
         assert made.remarks == (remark,)
     for number in ("10", "11"):  # its best run
-        assert remark in plot(number, Choice(), read_all()).remarks
+        assert remark in plot(number, Choice(), read_runs()).remarks
 
 
 def test_a_run_on_its_way_is_drawn_as_far_as_it_is(place: Path) -> None:
@@ -197,7 +198,7 @@ def test_accuracy_and_time_of_the_scenarios(place: Path) -> None:
     for n, scenario in enumerate(SCENARIOS):
         plan = RunPlan("wikiart_style", "hybrid", scenario, PAPER)
         make_run(RUNS, plan, right=50 + n, seconds=3600.0 * (10 - n))
-    accuracy, time = (plot(n, Choice(), read_all()) for n in ("8", "9"))
+    accuracy, time = (plot(n, Choice(), read_runs()) for n in ("8", "9"))
     assert list(accuracy.table["ours"]) == [0.5, 0.51, 0.52, 0.53, 0.54]
     assert list(accuracy.table["printed"]) == [by_scenario()["wikiart_style", s] for s in SCENARIOS]
     assert (accuracy.table["low"] < accuracy.table["ours"]).all()
@@ -214,9 +215,9 @@ def test_times_of_different_machines_are_not_compared_silently(place: Path) -> N
         folder = make_run(RUNS, RunPlan("wikiart_style", "hybrid", scenario, PAPER))
     path = folder / "run.json"
     said = json.loads(path.read_text())
-    said["sittings"][0]["gpu"] = 0
+    said["sessions"][0]["gpu"] = 0
     path.write_text(json.dumps(said))
-    made = plot("9", Choice(), read_all())
+    made = plot("9", Choice(), read_runs())
     assert made.remarks == (
         "the runs were trained on different machines: their times can't be compared",
     )
@@ -263,7 +264,7 @@ def test_two_matrices_in_one_figure(number: str, tasks: list[str], place: Path) 
         names = [f"a name as long as some {n}" for n in range(4)]
         plan = RunPlan(task, "hybrid", "all", PAPER)
         make_run(RUNS, plan, classes=names, right=14_000, images=20_000)
-    assert list(dict.fromkeys(plot(number, Choice(), read_all()).table["task"])) == tasks
+    assert list(dict.fromkeys(plot(number, Choice(), read_runs()).table["task"])) == tasks
     figure = drawn(number)
     page = figure.get_window_extent()
     first, second = figure.axes

@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 
 from experiments.compare.charts import charts
-from experiments.single_run.plan import RunPlan
 from experiments.paper import printed, report
-from experiments.paper.run_records import read_all
+from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
-from experiments.single_run.plan import _flags as plan_flags
+from experiments.single_run.plan import RunPlan
+from experiments.single_run.plan_flags import add_plan_flags, plan_from
+from lib.cli import Parser
 from prototxt.settings import PAPER, Settings
 from tests.browser import Browser, chromium
 from tests.made_runs import edit_by_hand, made_paper, make_run
@@ -91,7 +92,7 @@ def check_addresses(folder: Path) -> int:
 
 
 def test_with_nothing_it_says_how_to_get_everything(place: Path) -> None:
-    report.build(read_all())
+    report.build(read_runs())
     text = Page(REPORT / "index.html").text
     assert "No runs yet." in text
     assert "table2: 0 of 45 runs are tested" in text
@@ -104,7 +105,7 @@ def test_with_nothing_it_says_how_to_get_everything(place: Path) -> None:
 
 def test_with_all_runs_all_is_there(place: Path) -> None:
     made_paper(RUNS)
-    report.build(read_all())
+    report.build(read_runs())
     page = Page(REPORT / "index.html")
     assert "81 runs: 81 tested." in page.text
     assert "table2: 45 of 45 runs are tested" in page.text
@@ -127,7 +128,7 @@ def test_page_of_a_run(place: Path) -> None:
     path.write_text(json.dumps({**said, "batch": 32}))
     prototxts = Path("prototxt/met_nationality/my_try")
     prototxts.mkdir(parents=True)
-    report.build(read_all())
+    report.build(read_runs())
     page = Page(REPORT / "runs/met_nationality/my_try.html")
     line = "make met_nationality INIT=scratch SCENARIO=all EPOCHS=15 LR=0.001 BATCH=32 RUN=my_try"
     assert line in page.text
@@ -147,36 +148,30 @@ def test_the_make_line_makes_the_same_run(place: Path) -> None:
         "wga_genre", "hybrid", "skip_first2", Settings(epochs=20, lr=0.001, seed=3), "by_work", 2
     )
     make_run(RUNS, plan)
-    (run,) = read_all().runs
+    (run,) = read_runs().runs
     make, task, *words = run.make_line.split()
     assert make == "make"
     flags = [
         f"--{w.partition('=')[0].lower().replace('_', '-')}={w.partition('=')[2]}" for w in words
     ]
-    found = plan_flags().parse_args(["--task", task, *flags])
-    again = RunPlan(
-        found.task,
-        found.init,
-        found.scenario,
-        replace(PAPER, epochs=found.epochs, lr=found.lr, seed=found.seed),
-        found.split,
-        found.split_seed,
-    )
+    parser = Parser()
+    add_plan_flags(parser)
+    again = plan_from(vars(parser.parse_args(["--task", task, *flags])))
     assert again == plan
     assert again.name == run.name
 
 
-def test_faults_are_named(place: Path) -> None:
+def test_invalid_records_are_named(place: Path) -> None:
     folder = make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
     (folder / "results.json").write_text("{")
     broken = make_run(RUNS, RunPlan("wga_genre", "flickr", "all", PAPER))
     (broken / "run.json").write_text("{")
-    report.build(read_all())
+    report.build(read_runs())
     text = Page(REPORT / "index.html").text
     assert "1 run: 1 trained; 2 records left out." in text
-    assert f"{broken}/run.json: its run.json can't be read" in text
+    assert f"{broken}/run.json: can't be read" in text
     page = Page(REPORT / "runs/wga_genre/hybrid-all.html")
-    assert "Not tested: its results.json can't be read" in page.text
+    assert "Not tested: can't be read" in page.text
     assert not (REPORT / "runs/wga_genre/flickr-all.html").exists()
 
 
@@ -184,7 +179,7 @@ def test_edited_runs_are_listed_as_such(place: Path) -> None:
     make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
     plan = RunPlan("wga_genre", "hybrid", "all", PAPER)
     edit_by_hand(make_run(RUNS, plan, right=42, name="edit"))
-    report.build(read_all())
+    report.build(read_runs())
     markdown = (REPORT / "report.md").read_text(encoding="utf-8")
     edited = "edited by hand (train_val.prototxt)"
     assert f"| wga_genre | edit | tested, {edited} | 0.4200 |" in markdown
@@ -196,9 +191,9 @@ def test_edited_runs_are_listed_as_such(place: Path) -> None:
 
 def test_runs_that_are_gone_leave_the_report(place: Path) -> None:
     folder = make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
-    report.build(read_all())
+    report.build(read_runs())
     shutil.rmtree(folder)
-    report.build(read_all())
+    report.build(read_runs())
     assert not list((REPORT / "runs").iterdir())
     check_addresses(REPORT)
 
@@ -216,7 +211,7 @@ def test_what_other_programs_drew_is_shown(place: Path) -> None:
     (REPORT / "significance-wga_genre.csv").write_text("one,other,p\nhybrid,flickr,0.001\n")
     (REPORT / "grid-my.csv").write_text("task,init,empty,accuracy\nmet_nationality,scratch,,0.5\n")
     (REPORT / "grid-broken.csv").write_text("")
-    report.build(read_all())
+    report.build(read_runs())
     page = Page(REPORT / "index.html")
     for name in ("examples_wikiart_genre", "fig15", "classes_wga_genre", "compare/a-their"):
         assert f"{name}.png" in page.sources
@@ -257,7 +252,7 @@ def test_curves_of_a_file_cut_short_and_of_nonsense(place: Path) -> None:
         curve.write_text(text)
         assert charts(curve) == []
     assert charts(folder / "none.csv") == []
-    report.build(read_all())
+    report.build(read_runs())
     assert "No curve yet." in Page(REPORT / "runs/wga_genre/hybrid-all.html").text
 
 
@@ -273,7 +268,7 @@ def make_nasty(root: Path) -> Path:
     path = folder / "run.json"
     said = json.loads(path.read_text())
     said.update(weights=NASTY[0], reason=NASTY[1], mean=NASTY[2])
-    said["sittings"][0]["engine"]["blas"] = NASTY[1]
+    said["sessions"][0]["engine"]["blas"] = NASTY[1]
     path.write_text(json.dumps(said))
     task = f"wga_genre {NASTY[1].replace('/', '')} #1?x=100%"
     own = make_run(root, replace(plan, task=task), classes=NASTY, name="x' onclick='alert(3)")
@@ -286,7 +281,7 @@ def make_nasty(root: Path) -> Path:
 
 def test_names_are_escaped(place: Path) -> None:
     make_nasty(RUNS)
-    report.build(read_all())
+    report.build(read_runs())
     for path in REPORT.rglob("*.html"):
         page = Page(path)
         assert not {"script", "iframe", "object", "link"} & set(page.tags)
@@ -354,7 +349,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.rmtree(RUNS / "wikiart_style/hybrid-all")
         make_nasty(RUNS)
         Image.new("RGB", (900, 900)).save(RUNS / "wikiart_style/hybrid-all/confusion.png")
-        report.build(read_all())
+        report.build(read_runs())
     moved = tmp_path_factory.mktemp("else where") / "the report"
     shutil.move(folder / REPORT, moved)
     shutil.rmtree(folder)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.single_run.plan import RunPlan
 from experiments.paper import significance
-from experiments.paper.run_records import read_all
+from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 from prototxt.settings import PAPER
 from tests.made_runs import edit_by_hand, make_run
@@ -141,7 +141,7 @@ def test_other_test_images_cannot_be_compared(place: Path) -> None:
         RunPlan("wga_genre", "flickr", "all", PAPER),
         pictures=[f"other {n}.jpg" for n in range(100)],
     )
-    runs = {run.name: run for run in read_all().tested}
+    runs = {run.name: run for run in read_runs().tested}
     with pytest.raises(UserError, match="not tested on the same images") as caught:
         significance.compare(runs)
     assert one.name in str(caught.value)
@@ -154,7 +154,7 @@ def test_predictions_that_disagree_with_the_results_are_refused(place: Path) -> 
     path = folder / "predictions.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
-    runs = {run.name: run for run in read_all().tested}
+    runs = {run.name: run for run in read_runs().tested}
     with pytest.raises(UserError, match=r"predictions.csv and .*results.json disagree"):
         significance.compare(runs)
     path.write_text("what\n")

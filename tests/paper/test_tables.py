@@ -1,4 +1,4 @@
-"""Tables 2 to 4 from made records of all runs, from none, and from records not to be believed."""
+"""Tables 2 to 4 from made records of all runs, from none, and from invalid records."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from scipy.stats import binomtest
 
 from experiments.grid import overview as status
 from experiments.grid.definition import load_grid, merge
-from experiments.single_run.plan import RunPlan
 from experiments.grid.run_status import DONE, FAILED, INTERRUPTED, MISSING, stand
 from experiments.paper import printed, report, tables
 from experiments.paper.intervals import beyond_chance, wilson
-from experiments.paper.run_records import read_all
+from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS, RunFolder
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 from lib.files import sha256
 from prototxt.caffenet import SCENARIOS
@@ -101,7 +101,7 @@ def test_all_runs_fill_tables_2_and_3(place: Path, monkeypatch: pytest.MonkeyPat
 
 def test_variance_is_the_population_variance_over_the_inits(place: Path) -> None:
     rights = made_paper(RUNS)
-    table = tables.make("2", read_all())
+    table = tables.make("2", read_runs())
     for row in table.rows:
         task = str(row[0])
         ours = [np.divide(*rights[task, init, "all"]) for init in printed.INITS]
@@ -114,7 +114,7 @@ def test_variance_is_the_population_variance_over_the_inits(place: Path) -> None
 def test_variance_of_ours_needs_all_five(place: Path) -> None:
     for init in printed.INITS[:4]:
         make_run(RUNS, RunPlan("wga_genre", init, "all", PAPER))
-    row = next(row for row in tables.make("2", read_all()).rows if row[0] == "wga_genre")
+    row = next(row for row in tables.make("2", read_runs()).rows if row[0] == "wga_genre")
     assert row[-1] == tables.BLANK
 
 
@@ -158,7 +158,7 @@ def test_table_4_gives_the_best_and_how(place: Path, monkeypatch: pytest.MonkeyP
 
 def test_table_4_gives_macro_and_weighted_f_for_ticc(place: Path) -> None:
     make_run(RUNS, RunPlan("ticc_artist", "hybrid", "all", PAPER), right=80)
-    table = tables.make("4", read_all())
+    table = tables.make("4", read_runs())
     row = next(row for row in table.rows if row[0] == "ticc_artist")
     assert "80.26 F-score" in str(row[-1])
     assert "macro F 79.00%" in str(row[-1])
@@ -170,7 +170,7 @@ def test_table_4_also_chooses_on_the_validation_images(place: Path) -> None:
     other = RunPlan("wga_genre", "flickr", "all", PAPER)
     make_run(RUNS, one, right=90, validation=0.5)
     make_run(RUNS, other, right=80, validation=0.6)
-    row = next(row for row in tables.make("4", read_all()).rows if row[0] == "wga_genre")
+    row = next(row for row in tables.make("4", read_runs()).rows if row[0] == "wga_genre")
     assert str(row[5]) == "hybrid, all"
     assert str(row[6]) == "0.8000: flickr, all"
 
@@ -180,7 +180,7 @@ def test_seeds_give_mean_and_deviation(place: Path) -> None:
     for seed, accuracy in enumerate(accuracies, start=1):
         plan = RunPlan("wga_genre", "hybrid", "all", replace(PAPER, seed=seed))
         make_run(RUNS, plan, right=round(1000 * accuracy), images=1000)
-    table = tables.make("2", read_all())
+    table = tables.make("2", read_runs())
     line = next(x for x in table.records if (x["task"], x["init"]) == ("wga_genre", "hybrid"))
     assert line["accuracy"] == pytest.approx(np.mean(accuracies), abs=1e-6)
     assert line["std"] == pytest.approx(np.std(accuracies, ddof=1), abs=1e-6)
@@ -225,7 +225,7 @@ def test_without_runs_the_printed_numbers_stand_alone(
 
 
 def test_where_the_paper_disagrees_with_itself_both_are_said(place: Path) -> None:
-    texts = {n: tables.markdown(tables.make(n, read_all())) for n in ("2", "3", "4")}
+    texts = {n: tables.markdown(tables.make(n, read_runs())) for n in ("2", "3", "4")}
     for number in ("2", "3"):
         assert "Table 2 prints 0.583, Table 3 0.584" in texts[number]
         assert "Table 2 prints 0.527, Table 3 0.526" in texts[number]
@@ -238,7 +238,7 @@ def test_where_the_paper_disagrees_with_itself_both_are_said(place: Path) -> Non
 
 def test_other_numbers_of_classes_are_said(place: Path) -> None:
     make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER), classes=("a", "b", "c"))
-    text = tables.markdown(tables.make("2", read_all()))
+    text = tables.markdown(tables.make("2", read_runs()))
     assert "wga_genre: Table 1 has 6 classes, ours 3" in text
 
 
@@ -278,7 +278,7 @@ def test_the_table_of_a_grid_has_the_notes_of_its_tasks(place: Path) -> None:
     )
     edited = make_run(RUNS, GOOD)
     change("run.json", batch=64)(edited)
-    table = tables.grid_table(grid, read_all())
+    table = tables.grid_table(grid, read_runs())
     assert table.notes == (
         "wga_timeframe from hybrid, all layers: Table 2 prints 0.527, Table 3 0.526",
         "wga_genre: Table 1 has 6 classes, ours 4",
@@ -288,7 +288,7 @@ def test_the_table_of_a_grid_has_the_notes_of_its_tasks(place: Path) -> None:
     inputs = {**json.loads((other / "run.json").read_text())["inputs"], "test": "9" * 64}
     change("run.json", inputs=inputs)(other)
     change("results.json", tested={"weights": "6" * 64, "list": "9" * 64})(other)
-    notes = tables.grid_table(grid, read_all()).notes
+    notes = tables.grid_table(grid, read_runs()).notes
     assert "wga_genre: its runs were not all tested on the same list of images" in notes
 
 
@@ -298,7 +298,7 @@ def test_differences_have_their_sign() -> None:
     ]
 
 
-# ---- what can't be believed ---------------------------------------------------------------------
+# ---- invalid records ---------------------------------------------------------------------------
 
 GOOD = RunPlan("wga_genre", "hybrid", "all", PAPER)
 
@@ -347,20 +347,20 @@ def cut(name: str) -> Callable[[Path], object]:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "half-written record": (cut("run.json"), "run.json can't be read, or was cut short"),
-    "half-written results": (cut("results.json"), "results.json can't be read, or was cut short"),
+    "half-written record": (cut("run.json"), "can't be read, or was cut short"),
+    "half-written results": (cut("results.json"), "can't be read, or was cut short"),
     "empty record": (lambda f: (f / "run.json").write_bytes(b""), "can't be read"),
     "no text": (lambda f: (f / "run.json").write_bytes(b"\xff\xfe\x00"), "can't be read"),
     "no record": (lambda f: (f / "run.json").unlink(), "run.json is missing"),
     "foreign list": (lambda f: (f / "run.json").write_text("[1, 2]"), "not a run's record"),
     "foreign dict": (lambda f: (f / "run.json").write_text('{"lr": 1}'), "not a run's record"),
-    "foreign results": (lambda f: (f / "results.json").write_text("[]"), "not a run's record"),
-    "unknown state": (change("run.json", state="great"), "its state is 'great'"),
+    "foreign results": (lambda f: (f / "results.json").write_text("[]"), "not test results"),
+    "unknown state": (change("run.json", state="great"), "invalid enum value 'great'"),
     "unknown scenario": (change("run.json", scenario="some"), "unknown scenario 'some'"),
     "unknown setting": (change("run.json", settings={"warmup": 3}), "unknown setting 'warmup'"),
     "senseless setting": (change("run.json", settings={"lr": -1}), "lr is -1"),
     "of another task": (change("run.json", task="wga_artist"), "learnt from datasets/wga_genre"),
-    "of another place": (change("run.json", run="flickr-all"), "copied or moved here?"),
+    "of another place": (change("run.json", run="mine", own_name=True), "copied or moved here?"),
     "of another init": (change("run.json", init="flickr"), "settings are those of flickr-all"),
     "of another scenario": (
         change("run.json", scenario="only_last", layers=None),
@@ -374,34 +374,35 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "frozen layers": (change_layer(frozen=True), "what was frozen is: conv1"),
     "not copied": (change_layer(transferred=False), "not copied were conv1"),
     "unfinished": (change("run.json", iteration=500), "came to iteration 500 of 1000"),
-    "steps without number": (change("run.json", iteration=None), "came to iteration None of"),
-    "steps in words": (change("run.json", max_iter="many"), "max_iter is 'many'"),
-    "time in words": (change("run.json", seconds="long"), "seconds is 'long'"),
-    "time not known": (change("run.json", seconds=float("nan")), "seconds is nan"),
-    "batch as a list": (change("run.json", batch=[1]), "batch is [1]"),
-    "best without accuracy": (change("run.json", best={"iteration": 3}), "best validation is"),
-    "sittings in words": (change("run.json", sittings="two"), "its sittings"),
-    "an engine in words": (change("run.json", sittings=[{"engine": "x"}]), "its sittings"),
-    "reason as a dict": (change("run.json", reason={"a": 1}), "reason is {'a': 1}"),
+    "steps without number": (change("run.json", iteration=None), "iteration: expected int"),
+    "steps in words": (change("run.json", max_iter="many"), "max_iter: expected int"),
+    "time in words": (change("run.json", seconds="long"), "seconds: expected float"),
+    "time not known": (change("run.json", seconds=float("nan")), "malformed"),
+    "batch as a list": (change("run.json", batch=[1]), "batch: expected int"),
+    "best without accuracy": (change("run.json", best={"iteration": 3}), "field val_accuracy"),
+    "sessions in words": (change("run.json", sessions="two"), "sessions: expected array"),
+    "old sessions in words": (change("run.json", sittings="two"), "sessions: expected array"),
+    "an engine in words": (change("run.json", sessions=[{"engine": "x"}]), "sessions[0].engine:"),
+    "reason as a dict": (change("run.json", reason={"a": 1}), "reason: expected str"),
     "beyond any float": (
         change("run.json", settings={"epochs": 10**400}),
-        "setting epochs is 1000",
+        "settings[...]: expected",
     ),
     "too deep": (lambda f: (f / "run.json").write_text("[" * 100_000), "can't be read"),
     "a folder": (as_folder, "can't be read"),
-    "a majority in words": (change("results.json", majority="x"), "majority is 'x'"),
+    "a majority in words": (change("results.json", majority="x"), "majority: expected float"),
     "more right than images": (
         change("results.json", classes=2, per_class=[of_class(100, 170), of_class(0, -100)]),
-        "per_class can't be read",
+        "170 of 100 images of 'a'",
     ),
     "parts of images": (
         change("results.json", classes=1, per_class=[of_class(100.0, 70.0)]),
-        "per_class can't be read",
+        "per_class[0].images: expected int",
     ),
     "results of a failed run": (change("run.json", state="failed"), "a run that is failed"),
-    "NaN": (change("results.json", top1=float("nan")), "top1 is nan"),
-    "more than all": (change("results.json", top1=1.2), "top1 is 1.2"),
-    "no images": (change("results.json", images=0), "images is 0"),
+    "NaN": (change("results.json", top1=float("nan")), "malformed"),
+    "more than all": (change("results.json", top1=1.2), "top1: expected float <= 1.0"),
+    "no images": (change("results.json", images=0), "images: expected int >= 1"),
     "other accuracy": (change("results.json", top1=0.9), "per class 70 of 100 are right"),
     "other images": (change("results.json", images=120), "120 images, but per class"),
     "other classes": (change("results.json", classes=7), "7 classes and"),
@@ -409,31 +410,31 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         change("results.json", tested={"weights": "6" * 64, "list": "9" * 64}),
         "tested on another test list",
     ),
-    "tested too early": (
-        change("results.json", when="2025-01-01T00:00:00+00:00"),
-        "before its training ended",
+    "other weights": (
+        change("results.json", tested={"weights": "7" * 64, "list": "3" * 64}),
+        "tested with other weights",
     ),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_cannot_be_believed_is_named_and_left_out(damage: str, place: Path) -> None:
+def test_an_invalid_record_is_named_and_left_out(damage: str, place: Path) -> None:
     act, words = DAMAGES[damage]
     folder = make_run(RUNS, GOOD)
     make_run(RUNS, RunPlan("wga_genre", "flickr", "all", PAPER), right=60)
-    assert len(read_all().tested) == 2
+    assert len(read_runs().tested) == 2
     act(folder)
-    records = read_all()
+    records = read_runs()
     assert [run.name for run in records.tested] == ["flickr-all"]
-    assert len(records.faults) == 1
-    assert words in str(records.faults[0])
-    assert str(folder) in str(records.faults[0])
+    assert len(records.invalid) == 1
+    assert words in str(records.invalid[0])
+    assert str(folder) in str(records.invalid[0])
     shown = [x for x in tables.make("2", records).records if x["accuracy"] is not None]
     assert [(x["task"], x["init"], x["accuracy"]) for x in shown] == [("wga_genre", "flickr", 0.6)]
 
 
 @pytest.mark.parametrize("program", [status, report], ids=["status", "report"])
-def test_nothing_stumbles_over_what_cannot_be_believed(
+def test_nothing_stumbles_over_invalid_records(
     program: Any, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = []
@@ -464,15 +465,15 @@ def test_seeds_tested_on_an_older_list_are_not_averaged_in(place: Path) -> None:
         inputs = {**json.loads((folder / "run.json").read_text())["inputs"], "test": "9" * 64}
         change("run.json", inputs=inputs, finished="2025-12-02T00:00:00+00:00")(folder)
         change("results.json", tested={"weights": "6" * 64, "list": "9" * 64})(folder)
-    records = read_all()
+    records = read_runs()
     assert [run.name for run in records.tested] == ["hybrid-all-data-seed2", "hybrid-all-seed2"]
-    assert [str(fault) for fault in records.faults] == [
+    assert [str(fault) for fault in records.invalid] == [
         f"{old}/results.json: left out: tested on another test list than hybrid-all-seed2, "
         "which is newer"
     ]
 
 
-def test_faults_are_printed_with_the_table(
+def test_invalid_records_are_printed_with_the_table(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (make_run(RUNS, GOOD) / "run.json").write_text("{")
@@ -483,18 +484,18 @@ def test_faults_are_printed_with_the_table(
 def test_a_run_counts_once_however_often_it_was_made(place: Path) -> None:
     make_run(RUNS, GOOD, right=70)
     make_run(RUNS, GOOD, right=90, name="again")
-    records = read_all()
+    records = read_runs()
     assert [run.name for run in records.tested] == ["hybrid-all"]
     assert [run.name for run in records.runs] == ["again", "hybrid-all"]
-    assert "the same experiment, with the same seed, as hybrid-all" in str(records.faults[0])
+    assert "the same experiment, with the same seed, as hybrid-all" in str(records.invalid[0])
 
 
-def test_twins_of_own_names_that_disagree_are_all_left_out(place: Path) -> None:
+def test_duplicates_of_own_names_that_disagree_are_all_left_out(place: Path) -> None:
     make_run(RUNS, GOOD, right=70, name="one")
     make_run(RUNS, GOOD, right=90, name="two")
-    records = read_all()
+    records = read_runs()
     assert not records.tested
-    assert len(records.faults) == 2
+    assert len(records.invalid) == 2
 
 
 def test_own_names_and_other_splits_are_fine(place: Path) -> None:
@@ -502,8 +503,8 @@ def test_own_names_and_other_splits_are_fine(place: Path) -> None:
     make_run(RUNS, replace(GOOD, split_seed=2), right=80)
     make_run(RUNS, replace(GOOD, split="by_work"), right=10)
     make_run(RUNS, RunPlan("wga_genre", "run:wga_artist/hybrid-all", "all", PAPER))
-    records = read_all()
-    assert not records.faults
+    records = read_runs()
+    assert not records.invalid
     assert len(records.tested) == 4
     line = next(
         x
@@ -519,9 +520,9 @@ def test_folders_that_are_no_runs_are_passed_over(place: Path) -> None:
     (RUNS / "wga_genre" / "memnet-all" / "snapshots").mkdir(parents=True)
     (RUNS / "wga_genre" / ".hidden").mkdir()
     (RUNS / "notes.txt").write_text("mine")
-    records = read_all()
+    records = read_runs()
     assert [run.name for run in records.runs] == ["hybrid-all"]
-    assert not records.faults
+    assert not records.invalid
 
 
 def test_edited_prototxts_are_said_in_the_notes(place: Path) -> None:
@@ -530,22 +531,22 @@ def test_edited_prototxts_are_said_in_the_notes(place: Path) -> None:
     made.parent.mkdir(parents=True)
     made.write_text(json.dumps({"train_val.prototxt": ["0" * 64], "solver.prototxt": ["0" * 64]}))
     change("run.json", batch=64)(folder)
-    text = tables.markdown(tables.make("2", read_all()))
+    text = tables.markdown(tables.make("2", read_runs()))
     words = "edited by hand (batch 64, train_val.prototxt, solver.prototxt)"
     assert f"experiments/runs/wga_genre/hybrid-all: {words}" in text
 
 
 def of_table_2(init: str = "hybrid") -> dict[str, Any]:
     """The line of wga_genre from this init."""
-    lines = tables.make("2", read_all()).records
+    lines = tables.make("2", read_runs()).records
     return next(line for line in lines if (line["task"], line["init"]) == ("wga_genre", init))
 
 
 def test_an_edited_run_is_an_experiment_of_its_own(place: Path) -> None:
     make_run(RUNS, GOOD, right=70)
     edit_by_hand(make_run(RUNS, GOOD, right=90, name="edit"))
-    records = read_all()
-    assert not records.faults
+    records = read_runs()
+    assert not records.invalid
     assert {run.name: run.accuracy for run in records.tested} == {"edit": 0.9, "hybrid-all": 0.7}
     assert (of_table_2()["runs"], of_table_2()["accuracy"]) == ("hybrid-all", 0.7)
     note = "experiments/runs/wga_genre/edit: edited by hand (train_val.prototxt); not counted"
@@ -560,7 +561,7 @@ def test_an_edited_run_stands_where_there_is_no_other(place: Path) -> None:
     edit_by_hand(make_run(RUNS, GOOD, right=95, name="another"), "num_output: 5000\n")
     edit_by_hand(make_run(RUNS, replace(GOOD, init="flickr"), right=80, name="mine"))
     edit_by_hand(make_run(RUNS, replace(GOOD, init="flickr"), right=60), "num_output: 5\n")
-    notes = tables.make("2", read_all()).notes
+    notes = tables.make("2", read_runs()).notes
     assert of_table_2()["runs"] == "another"
     assert of_table_2("flickr")["runs"] == "flickr-all"  # the standard name first
     edited = "edited by hand (train_val.prototxt)"
@@ -575,7 +576,7 @@ def test_an_edited_seed_is_not_averaged_in_and_is_told_in_the_grids_table(place:
         folder = make_run(RUNS, replace(GOOD, settings=replace(PAPER, seed=seed)), right=right)
         if seed == 2:
             edit_by_hand(folder)
-    table = tables.grid_table(grid, read_all())
+    table = tables.grid_table(grid, read_runs())
     assert table.records[0]["runs"] == "hybrid-all, hybrid-all-seed3"
     assert table.records[0]["accuracy"] == pytest.approx(0.71)
     note = "hybrid-all-seed2: edited by hand (train_val.prototxt); not counted"
@@ -591,7 +592,7 @@ def test_seeds_that_were_edited_alike_have_a_mean(place: Path) -> None:
     again = make_run(RUNS, GOOD, right=80, name="again")
     edit_by_hand(again, "base_lr: 0.5\nrandom_seed: 1\n", "solver.prototxt")
     assert of_table_2()["runs"] == "hybrid-all, hybrid-all-seed2"
-    (fault,) = read_all().faults
+    (fault,) = read_runs().invalid
     assert "again/results.json: left out: the same experiment" in str(fault)
 
 
@@ -609,7 +610,7 @@ def test_prototxts_generated_anew_for_another_device_are_not_edited(place: Path)
         known = json.loads((made / ".generated.json").read_text())
         known["solver.prototxt"] = [sha256(anew)]
         (made / ".generated.json").write_text(json.dumps(known))
-        (run,) = read_all().runs
+        (run,) = read_runs().runs
         assert str(run.edits) == edits
 
 
@@ -629,7 +630,7 @@ def test_500_records_are_read_in_seconds(place: Path) -> None:
         (folder / "run.json").write_text(json.dumps(said))
         (folder / "results.json").write_bytes(results)
     began = time.process_time()  # computing alone: a test machine may be busy
-    records = read_all()
+    records = read_runs()
     for table in ("2", "3", "4"):
         tables.markdown(tables.make(table, records))
     assert time.process_time() - began < 10

@@ -15,7 +15,7 @@ from experiments.paper.figures.choice import Choice
 from experiments.paper.figures.every import NUMBERS, plot
 from experiments.paper.figures.plot import Plot, save
 from experiments.paper.places import REPORT
-from experiments.paper.run_records import bare_name, read_all
+from experiments.paper.valid_runs import bare_name, read_runs
 from lib.cli import Parser, run
 from lib.errors import UserError, unknown
 from prototxt.settings import add_settings_flags, settings_from
@@ -37,7 +37,7 @@ def main() -> None:
         run=bare_name(arguments.run, task) if arguments.run else None,
         settings=settings_from(vars(arguments)),
     )
-    figure = plot(arguments.number, choice, read_all())
+    figure = plot(arguments.number, choice, read_runs())
     if figure.draw is None:
         raise UserError(f"{figure.name} not drawn: {'; '.join([*lacks(figure), *figure.remarks])}")
     print("wrote " + ", ".join(map(str, save(figure, arguments.report))))

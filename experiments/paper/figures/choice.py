@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from experiments.single_run.plan import RunPlan, without_seed
-from experiments.paper.cells import in_words
-from experiments.paper.run_records import Records, Run
+from experiments.paper.seed_groups import in_words
+from experiments.paper.valid_runs import RecordedRun, Records
 from experiments.single_run import record as states
+from experiments.single_run.plan import RunPlan, without_seed
 from prototxt.settings import PAPER, Settings
 
 PAPER_IN_WORDS = "100 epochs at a learning rate of 1e-4, as in the paper"
@@ -33,7 +33,7 @@ class Choice:
         return f"Settings: {in_words('', self.settings).lstrip(', ') or PAPER_IN_WORDS}."
 
 
-def pick(records: Records, wanted: RunPlan) -> Run | None:
+def pick(records: Records, wanted: RunPlan) -> RecordedRun | None:
     """The run with the lowest seed that is the wanted one in all else, trained or on its way.
 
     One that was edited by hand only where there is no other.
@@ -46,7 +46,7 @@ def pick(records: Records, wanted: RunPlan) -> Run | None:
         and without_seed(run.plan.settings) == without_seed(wanted.settings)
         and run.folder.curve.is_file()
     ]
-    # A finished one before one on its way, one of the standard name before its twins.
+    # A finished one before one on its way, one of the standard name before others.
     return min(
         found,
         key=lambda run: (
@@ -72,6 +72,6 @@ def inits_of(records: Records, task: str, settings: Settings, first: Iterable[st
     return [*known, *sorted(found - set(known))]
 
 
-def edited(runs: Iterable[Run]) -> list[str]:
+def edited(runs: Iterable[RecordedRun]) -> list[str]:
     """A remark on each run that was edited by hand."""
     return [f"{run.task}/{run.name}: {run.edits}" for run in runs if run.edits]

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from experiments.single_run.plan import RunPlan
-from experiments.paper.cells import best, cells
 from experiments.paper.figures.choice import Choice, edited
 from experiments.paper.figures.plot import Plot
 from experiments.paper.predictions import read_confusion
-from experiments.paper.run_records import Records, Run
+from experiments.paper.seed_groups import best, group_by_seed
+from experiments.paper.valid_runs import RecordedRun, Records
 from experiments.single_run.confusion import Matrix, draw
 from experiments.single_run.metrics import shares
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 
 _TASKS = {
@@ -29,7 +29,7 @@ _TASKS = {
 class _Found:
     """A confusion matrix of one run."""
 
-    run: Run
+    run: RecordedRun
     counts: np.ndarray  # (classes, classes), true by predicted
     classes: list[str]
 
@@ -66,7 +66,7 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
     )
 
 
-def chosen_run(task: str, choice: Choice, records: Records) -> Run | None:
+def chosen_run(task: str, choice: Choice, records: Records) -> RecordedRun | None:
     """The run asked for, else the best of the task on the test images.
 
     Raises UserError for a run that is asked for and not there, or not tested.
@@ -76,7 +76,7 @@ def chosen_run(task: str, choice: Choice, records: Records) -> Run | None:
         if run is None or run.results is None:
             raise UserError(f"RUN={choice.run}: no tested run of {task} of that name")
         return run
-    cell = best(cells(records.tested), task)
+    cell = best(group_by_seed(records.tested), task)
     return cell.first if cell else None
 
 

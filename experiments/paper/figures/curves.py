@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.single_run.plan import RunPlan
 from experiments.paper.figures.choice import Choice, edited, inits_of, pick
 from experiments.paper.figures.plot import COLOURS, LINES, MARKERS, Plot, bare
 from experiments.paper.printed import INITS
-from experiments.paper.run_records import Records, Run
+from experiments.paper.valid_runs import RecordedRun, Records
 from experiments.single_run import record as states
 from experiments.single_run.curve import read
-from experiments.single_run.plots import WIDTH
+from experiments.single_run.figure_style import WIDTH
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
 
@@ -36,9 +36,7 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
     settings = choice.settings
     if number == "7":
         lines = [
-            _Line(
-                f"from {choice.init}", scenario, RunPlan(task, choice.init, scenario, settings)
-            )
+            _Line(f"from {choice.init}", scenario, RunPlan(task, choice.init, scenario, settings))
             for scenario in SCENARIOS
         ]
         title = f"Figure 7: validation accuracy of the scenarios, {task}"
@@ -120,7 +118,7 @@ def _unique(lines: list[_Line]) -> list[_Line]:
     return list({line.label: line for line in lines}.values())
 
 
-def _remarks(run: Run) -> list[str]:
+def _remarks(run: RecordedRun) -> list[str]:
     seed = run.plan.settings.seed
     of_seed = [f"{run.name}: seed {seed}"] if seed != Choice().settings.seed else []
     return of_seed + edited([run])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from experiments.paper.figures import confusion, curves, pairs, scenarios
 from experiments.paper.figures.choice import Choice
 from experiments.paper.figures.plot import Plot
-from experiments.paper.run_records import Records
+from experiments.paper.valid_runs import Records
 
 _MAKERS: dict[str, Callable[[str, Choice, Records], Plot]] = {
     "5": curves.plot,

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from experiments.single_run.plan import RunPlan
 from experiments.paper.figures.choice import Choice, edited
 from experiments.paper.figures.confusion import chosen_run
 from experiments.paper.figures.plot import Plot
 from experiments.paper.predictions import images_root, read_confusion, read_predictions
-from experiments.paper.run_records import Records, Run
+from experiments.paper.valid_runs import RecordedRun, Records
+from experiments.single_run.figure_style import WIDTH, shortened
 from experiments.single_run.metrics import shares
-from experiments.single_run.plots import WIDTH, shortened
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 
 _TASK = "wikiart_style"
@@ -74,7 +74,7 @@ def confused_pairs(counts: np.ndarray, pairs: int = _PAIRS) -> list[tuple[int, i
     return found
 
 
-def examples(run: Run) -> pd.DataFrame:
+def examples(run: RecordedRun) -> pd.DataFrame:
     """The pairs and their example images: pair, true, predicted, count, share, kind, image.
 
     Raises UserError when the run's predictions can't be used.

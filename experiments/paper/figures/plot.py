@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.single_run import confusion, plots
-from experiments.single_run.plots import look, save_figure
+from experiments.single_run import confusion, figure_style
+from experiments.single_run.figure_style import look, save_figure
 from lib.files import write_text
 
 # Told apart by colour-blind readers too (Okabe and Ito), and by line and marker in grey print.
@@ -66,7 +66,7 @@ def bare(axes: Axes) -> None:
 def _up_to_date(text: str, numbers: Path, pictures: list[Path]) -> bool:
     if not all(path.is_file() for path in (numbers, *pictures)):
         return False
-    tools = [Path(str(module.__file__)) for module in (confusion, plots)]
+    tools = [Path(str(module.__file__)) for module in (confusion, figure_style)]
     code = max(path.stat().st_mtime for path in (*Path(__file__).parent.glob("*.py"), *tools))
     drawn = min(path.stat().st_mtime for path in pictures)
     return drawn > code and numbers.read_text(encoding="utf-8") == text

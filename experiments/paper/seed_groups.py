@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
 
-from experiments.single_run.plan import without_seed
 from experiments.paper.intervals import mean_and_std, wilson
-from experiments.paper.run_records import Run
+from experiments.paper.valid_runs import RecordedRun
+from experiments.single_run.plan import without_seed
 from prototxt.settings import PAPER, Settings
+from prototxt.settings import in_words as setting_in_words
 
 
 @dataclass(frozen=True)
-class Cell:
+class SeedGroup:
     """One task, init, scenario and settings: the tested runs that differ in nothing but seeds."""
 
     task: str
@@ -26,8 +26,10 @@ class Cell:
     scenario: str
     settings: Settings  # with the seed of the paper's settings, whatever the runs' seeds
     split: str
-    runs: tuple[Run, ...]  # by seed, one or more; all unedited, or all edited in the same way
-    not_counted: tuple[Run, ...] = ()  # edited by hand in another way than `runs`
+    runs: tuple[
+        RecordedRun, ...
+    ]  # by seed, one or more; all unedited, or all edited in the same way
+    not_counted: tuple[RecordedRun, ...] = ()  # edited by hand in another way than `runs`
 
     @cached_property
     def accuracy(self) -> float:
@@ -52,16 +54,16 @@ class Cell:
     @property
     def classes(self) -> int:
         """Classes of the task as it was learnt."""
-        return int(self._first["classes"])
+        return self.runs[0].results.classes if self.runs[0].results else 0
 
     @property
-    def first(self) -> Run:
+    def first(self) -> RecordedRun:
         """The run that stands for all: the one with the lowest seed."""
         return self.runs[0]
 
     def mean_of(self, name: str) -> float:
         """The mean over the seeds of one of the numbers in results.json."""
-        return mean_and_std([float((run.results or {})[name]) for run in self.runs])[0]
+        return mean_and_std([float(getattr(run.results, name)) for run in self.runs])[0]
 
     @property
     def validation(self) -> float | None:
@@ -77,14 +79,10 @@ class Cell:
             return f"{self.interval[0]:.3f} to {self.interval[1]:.3f}"
         return f"± {self.std:.3f} over {len(self.runs)} seeds"
 
-    @property
-    def _first(self) -> dict[str, Any]:
-        return self.runs[0].results or {}
 
-
-def cells(runs: Iterable[Run]) -> list[Cell]:
+def group_by_seed(runs: Iterable[RecordedRun]) -> list[SeedGroup]:
     """All cells of the tested runs among `runs`."""
-    groups: dict[tuple[str, str, str, Settings, str], dict[tuple[str, ...], list[Run]]] = {}
+    groups: dict[tuple[str, str, str, Settings, str], dict[tuple[str, ...], list[RecordedRun]]] = {}
     for run in runs:
         if run.results is not None:
             plan = run.plan
@@ -94,18 +92,18 @@ def cells(runs: Iterable[Run]) -> list[Cell]:
     for key, variants in groups.items():
         chosen, *others = sorted(variants.values(), key=_rank)
         not_counted = tuple(run for other in others for run in other)
-        found.append(Cell(*key, tuple(sorted(chosen, key=_seeds)), not_counted))
+        found.append(SeedGroup(*key, tuple(sorted(chosen, key=_seeds)), not_counted))
     return found
 
 
 def find(
-    every: Iterable[Cell],
+    every: Iterable[SeedGroup],
     task: str,
     init: str,
     scenario: str,
     settings: Settings = PAPER,
     split: str = "by_image",
-) -> Cell | None:
+) -> SeedGroup | None:
     """The cell of these, if there is a tested run of it."""
     wanted = (task, init, scenario, without_seed(settings), split)
     for cell in every:
@@ -114,7 +112,7 @@ def find(
     return None
 
 
-def best(every: Iterable[Cell], task: str) -> Cell | None:
+def best(every: Iterable[SeedGroup], task: str) -> SeedGroup | None:
     """The cell of a task with the highest test accuracy, as the paper chose (its Table 4).
 
     On splits by image only, as the paper's.
@@ -123,7 +121,7 @@ def best(every: Iterable[Cell], task: str) -> Cell | None:
     return max(of_task, key=lambda cell: cell.accuracy, default=None)
 
 
-def best_validated(every: Iterable[Cell], task: str) -> Cell | None:
+def best_validated(every: Iterable[SeedGroup], task: str) -> SeedGroup | None:
     """The cell of a task with the highest validation accuracy: chosen without the test images."""
     of_task = [cell for cell in every if cell.task == task and cell.split == "by_image"]
     known = [cell for cell in of_task if cell.validation is not None]
@@ -136,15 +134,15 @@ def in_words(scenario: str, settings: Settings, split: str = "by_image") -> str:
     for each in fields(Settings):
         value = getattr(settings, each.name)
         if value != getattr(PAPER, each.name) and each.name not in ("seed", "device_batch"):
-            said.append(f"{each.name.replace('_', ' ')} {value:g}")
+            said.append(f"{each.name.replace('_', ' ')} {setting_in_words(value)}")
     return ", ".join(said + ([split] if split != "by_image" else []))
 
 
-def _rank(variant: list[Run]) -> tuple[bool, bool, str]:
+def _rank(variant: list[RecordedRun]) -> tuple[bool, bool, str]:
     """Unedited runs first, then those edited under their standard name."""
     is_standard = any(run.plan.has_standard_name for run in variant)
     return (bool(variant[0].edits), not is_standard, min(run.name for run in variant))
 
 
-def _seeds(run: Run) -> tuple[int, int]:
+def _seeds(run: RecordedRun) -> tuple[int, int]:
     return (run.plan.split_seed, run.plan.settings.seed)
