@@ -24,9 +24,11 @@ SETTINGS    := EPOCHS LR LR_STEP_EPOCHS LR_GAMMA MOMENTUM WEIGHT_DECAY BATCH DRO
 VARIABLES   := $(SETTINGS) INIT SCENARIO SPLIT SPLIT_SEED RAW GPU THREADS RUN FORCE KEEP TASK \
                SKIP_BROKEN WORKERS SOURCE WEIGHTS FILE MEAN TESTS GRID SCHEDULER SIDE_BY_SIDE \
                BENCHES CUDA_ARCH CUDNN CUDA_HOME JOBS OTHER LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K LABEL INDEX BLOB HOST PORT \
-               PYTHON CAFFE_PYTHON CAFFE_DEBS DEBIAN_MIRROR
+               PYTHON CAFFE_PYTHON CAFFE_DEBS CAFFE_BLAS DEBIAN_MIRROR
 TARGETS     := $(sort $(shell sed -n 's/^\([a-z0-9][a-z0-9 -]*\):[^\#=]*\#\#.*/\1/p' Makefile))
-TASKS       := $(shell sed -n 's/^\[\([A-Za-z0-9_]*\)\].*/\1/p' datasets/tasks.toml)
+# However tasks.toml was saved: UTF-16's zeros and byte order marks are dropped, a CR ends a line.
+TASKS       := $(shell tr -d '\000\357\273\277\376\377' < datasets/tasks.toml | tr '\r' '\n' | \
+               sed -n 's/^\[\([A-Za-z0-9_]*\)\].*/\1/p')
 
 # ---- A misspelt variable is an error, not a default ----------------------------------------------
 
@@ -105,7 +107,7 @@ help:  ## this page
 
 venv: .venv/.ready  ## the Python packages, into .venv
 
-caffe: .venv/.ready  ## BVLC Caffe, into .caffe; CAFFE_DEBS=folder of packages, DEBIAN_MIRROR=address
+caffe: .venv/.ready  ## BVLC Caffe, into .caffe; CAFFE_DEBS=folder of packages, DEBIAN_MIRROR=address, CAFFE_BLAS=debian
 	@$(PY) -m tools.caffe $(if $(filter caffe,$(MAKECMDGOALS)),$(FORCED))
 
 caffe-gpu: .venv/.ready  ## the same Caffe built for GPUs, into .caffe-gpu; CUDA_ARCH=, CUDNN=0, CUDA_HOME=, JOBS=
@@ -126,6 +128,9 @@ ENGINE := caffe
 endif
 ifdef CAFFE_DEBS
 export CAFFE_DEBS
+endif
+ifdef CAFFE_BLAS
+export CAFFE_BLAS
 endif
 ifdef DEBIAN_MIRROR
 export DEBIAN_MIRROR

@@ -10,7 +10,7 @@ from typing import Self
 
 import lmdb
 
-from datasets.messages import Datum
+from lib.caffe.messages import Datum
 from lib.errors import UserError
 from prototxt.caffenet import IMAGE_SIZE
 

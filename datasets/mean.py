@@ -13,7 +13,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from datasets.messages import BlobProto
+from lib.caffe.messages import BlobProto
 from lib.errors import UserError
 from lib.files import whole_file
 from prototxt.caffenet import IMAGE_SIZE

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datasets.table import LABELS
 from lib.errors import UserError, unknown
+from lib.text import read_toml
 
 TASKS = Path(__file__).with_name("tasks.toml")
 SOURCES = ("wikiart", "wga", "ticc", "met", "folder")
@@ -53,10 +53,7 @@ class Task:
 
 def load_tasks(file: Path = TASKS) -> dict[str, Task]:
     """All tasks in the order of the file; UserError for anything not as the file's head says."""
-    try:
-        entries = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{file}: {error}") from error
+    entries = read_toml(file)
     shared = _shared(entries.pop("sources", {}), file)
     return {name: _task(name, entry, shared, file) for name, entry in entries.items()}
 

@@ -14,7 +14,7 @@ from datasets.decode import BrokenImageError, planes, read_picture
 from datasets.folders import PARTS, DataFolder
 from datasets.imagelist import Entry, read_classes, read_list
 from datasets.mean import MeanSum, mean_bytes
-from datasets.messages import Datum
+from lib.caffe.messages import Datum
 from lib.cli import bar
 from lib.errors import UserError
 from lib.files import sha256

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from lib.errors import UserError, unknown
+from lib.text import read_lines
 
 MODELS = Path(__file__).resolve().parent
 CARD = "readme.md"
@@ -156,7 +157,7 @@ def load_card(init: str, root: Path = MODELS) -> Card:
 
 
 def _front_matter(path: Path) -> Mapping[str, Any]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_lines(path)
     fences = [number for number, line in enumerate(lines) if line.rstrip() == "---"]
     if len(fences) < 2 or fences[0] != 0:
         raise UserError(f"{path}: no front matter: the card must begin with it, between two '---'")

@@ -9,37 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import text_format
 
+from lib.caffe.messages import ENUMS, message
 from lib.errors import UserError
 
-_Field = descriptor_pb2.FieldDescriptorProto
-
-# Message -> field -> (number, type), as in Caffe's own caffe.proto. A name is a type made here.
-_FIELDS: dict[str, dict[str, tuple[int, Any]]] = {
-    "SolverParameter": {
-        "net": (24, _Field.TYPE_STRING),
-        "test_iter": (3, _Field.TYPE_INT32),
-        "max_iter": (7, _Field.TYPE_INT32),
-        "iter_size": (36, _Field.TYPE_INT32),
-        "snapshot_prefix": (15, _Field.TYPE_STRING),
-    },
-    "NetParameter": {"layer": (100, "LayerParameter")},
-    "LayerParameter": {
-        "name": (1, _Field.TYPE_STRING),
-        "type": (2, _Field.TYPE_STRING),
-        "include": (8, "NetStateRule"),
-        "phase": (10, "Phase"),
-        "data_param": (107, "DataParameter"),
-    },
-    "NetStateRule": {"phase": (1, "Phase")},
-    "DataParameter": {
-        "source": (1, _Field.TYPE_STRING),
-        "batch_size": (4, _Field.TYPE_UINT32),
-    },
-}
-_REPEATED = {"test_iter", "layer", "include"}
-_PHASES = {"TRAIN": 0, "TEST": 1}
+_PHASES = ENUMS["Phase"]
 
 
 @dataclass(frozen=True)
@@ -93,42 +68,13 @@ def read_nets(path: Path) -> Nets:
 
 
 def _parse(path: Path, kind: str) -> Any:
-    message = _message(kind)()
+    parsed = message(kind)()
     try:
         text = path.read_text(encoding="utf-8")
-        text_format.Parse(text, message, allow_unknown_field=True)
+        text_format.Parse(text, parsed, allow_unknown_field=True)
     except text_format.ParseError as error:
         where = str(error).replace(" : ", ": ", 1)
         raise UserError(f"{path}:{where} (mend it, or FORCE=1 makes it anew)") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} can't be read: {error}") from None
-    return message
-
-
-def _message(kind: str) -> Any:
-    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"fine_art.{kind}"))
-
-
-def _pool() -> descriptor_pool.DescriptorPool:
-    file = descriptor_pb2.FileDescriptorProto(
-        name="fine_art_prototxt.proto", package="fine_art", syntax="proto2"
-    )
-    phase = file.enum_type.add(name="Phase")
-    for name, number in _PHASES.items():
-        phase.value.add(name=name, number=number)
-    for kind, its_fields in _FIELDS.items():
-        message = file.message_type.add(name=kind)
-        for name, (number, what) in its_fields.items():
-            label = _Field.LABEL_REPEATED if name in _REPEATED else _Field.LABEL_OPTIONAL
-            new = message.field.add(name=name, number=number, label=label)
-            if isinstance(what, str):
-                new.type = _Field.TYPE_ENUM if what == "Phase" else _Field.TYPE_MESSAGE
-                new.type_name = f".fine_art.{what}"
-            else:
-                new.type = what
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return pool
-
-
-_POOL = _pool()
+    return parsed

@@ -99,7 +99,7 @@ def pixels_of(data: DataFolder, part: str) -> NDArray[np.uint8]:
     """The pixels in a part's LMDB, read by plain lmdb and protobuf: (images, 3, 256, 256)."""
     import lmdb
 
-    from datasets.messages import Datum
+    from lib.caffe.messages import Datum
 
     found = []
     with lmdb.open(str(data.lmdb(part)), readonly=True, lock=False) as env, env.begin() as reader:

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from datasets.build import build_lmdbs
 from datasets.folders import PARTS, DataFolder
-from datasets.messages import BlobProto, Datum
 from experiments.single_run.folder import RunFolder, prototxt_folder, run_folder
 from experiments.single_run.start import Start, find_start
 from experiments.single_run.training import Job
 from lib.caffe.device import Device
+from lib.caffe.messages import BlobProto, Datum
 from prototxt.caffenet import SCENARIOS, last_layer
 from prototxt.settings import Settings
 from tests.pictures import scene

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import fields
 from pathlib import Path
 
 from lib.cli import Parser, run
+from lib.text import read_text, read_toml
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import Settings
 
@@ -101,17 +101,17 @@ def main() -> None:
 def _inits() -> dict[str, str]:
     inits = {"scratch": "CaffeNet's own random fillers"}
     for card in sorted((_ROOT / "models").glob("*/readme.md")):
-        trained = re.search(r"^source_task: *(.+)$", card.read_text(encoding="utf-8"), re.MULTILINE)
+        trained = re.search(r"^source_task: *(.+)$", read_text(card), re.MULTILINE)
         inits[card.parent.name] = trained[1] if trained else ""
     return inits
 
 
 def _tasks() -> dict[str, str]:
-    text = (_ROOT / "datasets" / "tasks.toml").read_text(encoding="utf-8")
+    # Only what is there is shown: what a task lacks is said where it is used.
     return {
-        name: f"{entry['label']} of {entry['source']}"
-        for name, entry in tomllib.loads(text).items()
-        if name != "sources"
+        name: f"{entry.get('label', '?')} of {entry.get('source', '?')}"
+        for name, entry in read_toml(_ROOT / "datasets" / "tasks.toml").items()
+        if name != "sources" and isinstance(entry, dict)
     }
 
 

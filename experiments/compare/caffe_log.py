@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib.errors import UserError
+from lib.text import read_log as read_log_text
 
 _NUMBER = r"[-+]?(?:nan|inf|\d[\d.]*(?:e[-+]?\d+)?)"
 _LOSS = re.compile(rf"\bIteration (\d+)(?: \([^)]*\))?, loss = ({_NUMBER})", re.IGNORECASE)
@@ -39,24 +40,20 @@ class Log:
 def read_log(path: Path) -> Log:
     """The log at `path`; UserError when it can't be read, or is no log of a training."""
     log, last, tested = Log(), -1, None
-    try:
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if "Iteration" not in line and "output #" not in line:
-                    continue
-                if found := _TEST.search(line):
-                    iteration = int(found[1])
-                    tested = iteration if found[2] == "0" else None
-                    last = _went_on(log, last, iteration)
-                elif found := _LOSS.search(line):
-                    last = _went_on(log, last, int(found[1]))
-                    log.loss[last] = float(found[2])
-                elif found := _RATE.search(line):
-                    log.lr[int(found[1])] = float(found[2])
-                elif tested is not None and (found := _OUTPUT.search(line)):
-                    _note_output(log, tested, found[1], float(found[2]))
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from None
+    for line in read_log_text(path).split("\n"):
+        if "Iteration" not in line and "output #" not in line:
+            continue
+        if found := _TEST.search(line):
+            iteration = int(found[1])
+            tested = iteration if found[2] == "0" else None
+            last = _went_on(log, last, iteration)
+        elif found := _LOSS.search(line):
+            last = _went_on(log, last, int(found[1]))
+            log.loss[last] = float(found[2])
+        elif found := _RATE.search(line):
+            log.lr[int(found[1])] = float(found[2])
+        elif tested is not None and (found := _OUTPUT.search(line)):
+            _note_output(log, tested, found[1], float(found[2]))
     if not log.loss and not log.accuracy:
         raise UserError(
             f"{path}: no line of a training in it (`Iteration N, loss = ...`): is it Caffe's log, "

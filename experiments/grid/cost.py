@@ -12,7 +12,7 @@ from datasets.build import space_needed
 from datasets.folders import PARTS
 from datasets.tasks import load_tasks
 from experiments.paper.valid_runs import Records
-from experiments.single_run import record as states
+from experiments.single_run import run_json as states
 from experiments.single_run.plan import RunPlan
 
 _TRAIN_SHARE = 0.7  # of a task's images (paper, section 4)

@@ -18,7 +18,6 @@ blocks, or several grids, have in common is one run.
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -29,6 +28,7 @@ from datasets.tasks import load_tasks
 from experiments.single_run.plan import RunPlan
 from experiments.single_run.start import OWN_RUN, SCRATCH
 from lib.errors import UserError, unknown
+from lib.text import read_toml
 from models.cards import load_cards
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import Settings
@@ -65,12 +65,9 @@ def load_grid(path: Path) -> list[RunPlan]:
     Raises UserError naming the file and block for a word or key that is not known (with the nearest
     ones), a value that makes no sense, and a grid without runs.
     """
-    try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"no grid {path}: a TOML file, as those in {GRIDS}/ are") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path} can't be read as TOML: {error}") from None
+    if not path.exists():
+        raise UserError(f"no grid {path}: a TOML file, as those in {GRIDS}/ are")
+    said = read_toml(path)
     for key in said:
         if key != "runs":
             raise unknown(f"key in {path},", key, ["runs"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import math
 import os
 import socket
@@ -11,10 +10,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.single_run import curve
-from experiments.single_run.json_records import InvalidRecord
-from experiments.single_run import run_json
+from experiments.single_run import curve, run_json
 from experiments.single_run.folder import RunFolder
+from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.results_json import read_results
 from experiments.single_run.run_json import RunRecord, read_run_record
 from lib.errors import UserError

@@ -8,7 +8,6 @@ no other; interrupted, the same line goes on where it was.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import textwrap
 import time
@@ -38,7 +37,9 @@ from experiments.paper import tables
 from experiments.paper.counted import counted
 from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
+from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.plan import RunPlan
+from experiments.single_run.results_json import read_results
 from lib.cli import Parser, bar, positive, run
 from lib.errors import UserError
 from lib.files import require_space
@@ -237,10 +238,10 @@ def _line(outcome: Outcome) -> str:
 
 def _accuracy(planned: RunPlan) -> str:
     try:
-        top1 = json.loads(planned.folder.results.read_text(encoding="utf-8"))["top1"]
-    except (OSError, ValueError, KeyError):
+        results = read_results(planned.folder.results)
+    except InvalidRecord:
         return ""
-    return f"test accuracy {top1:.1%}"
+    return f"test accuracy {results.top1:.1%}" if results else ""
 
 
 def _summarise(runs: Sequence[RunPlan], outcomes: Sequence[Outcome]) -> None:

@@ -17,9 +17,9 @@ from datasets.folders import PARTS, DataFolder
 from datasets.image_files import images_below
 from datasets.imagelist import read_classes, read_list
 from datasets.lists import images_root
-from datasets.messages import Datum
 from datasets.parallel import decode_all
 from experiments.similarity.features import Item, images_hash
+from lib.caffe.messages import Datum
 from lib.errors import UserError
 from prototxt.caffenet import IMAGE_SIZE
 

@@ -18,7 +18,7 @@ from datasets.parallel import default_workers
 from experiments.similarity.collection import Batch, Collection, Pixels
 from experiments.similarity.feature_models import BATCH, FC7, Model
 from experiments.similarity.features import FeatureSet, Vectors, Writer, up_to_date
-from experiments.single_run import record as records
+from experiments.single_run.run_json import now
 from lib.caffe.device import Device
 from lib.caffe.service import Service
 from lib.cli import bar
@@ -164,7 +164,7 @@ def extract(
             mean=str(model.mean),
             left_out=left_out,
             engine=device.about,
-            when=records.now(),
+            when=now(),
         )
 
 

@@ -53,6 +53,8 @@ class Results(RecordKind, kw_only=True):
     majority: Share  # always naming the largest class
     per_class: list[ClassResult]
     tested: Tested
+    net: str | None = None  # of weights that no run of ours has made
+    mean: str | None = None
     when: str = ""
     engine: dict[str, Any] = msgspec.field(default_factory=dict)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -133,6 +134,11 @@ class RunRecord(RecordKind, kw_only=True):
     def host(self) -> str | None:
         """The machine that it was last trained on."""
         return self.sessions[-1].host if self.sessions else None
+
+
+def now() -> str:
+    """The time, as records have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def read_run_record(path: Path) -> RunRecord | None:

@@ -27,6 +27,7 @@ from experiments.single_run.snapshots import newest_whole, prune
 from experiments.single_run.start import Start, find_start
 from lib.caffe.client import Event, Interrupted
 from lib.caffe.device import Device, add_device_flags, pick_device
+from lib.caffe.same_bits import engine_changes
 from lib.cli import Parser, bar, run
 from lib.errors import UserError
 from lib.exclusive_lock import alone
@@ -327,15 +328,13 @@ class Training:
             "git_commit": git_commit(),
         }
         before = self.record["sittings"]
-        if self.resume and before:
-            same = ("caffe", "blas_kernel", "threads")
-            was, is_now = before[-1]["engine"], self.job.device.about
-            if other := [name for name in same if was[name] != is_now[name]]:
-                print(
-                    f"warning: {', '.join(other)} differ from the training before; the weights may "
-                    "differ in their last bits from those of an uninterrupted run",
-                    file=sys.stderr,
-                )
+        changes = engine_changes(before[-1]["engine"], self.job.device.about) if before else []
+        if self.resume and changes:
+            print(
+                f"warning: the engine has changed ({'; '.join(changes)}); the run goes on, but "
+                "its weights will not be bit-identical to those of an uninterrupted run",
+                file=sys.stderr,
+            )
         before.append(sitting)
         self._save(records.TRAINING, reason=None)
 

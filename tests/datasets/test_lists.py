@@ -116,7 +116,7 @@ def replace(self, target):
         os.kill(os.getpid(), 9)
     return real(self, target)
 Path.replace = replace
-from tools.make_lists import main
+from tools.lists import main
 main()
 """
     arguments = ["--task", "small", "--tasks", str(place / "tasks.toml"), "--seed", "2"]

@@ -12,7 +12,7 @@ import pytest
 
 from datasets.lmdb_writer import LmdbWriter, datum_bytes
 from datasets.mean import MeanSum, read_mean, write_mean
-from datasets.messages import BlobProto
+from lib.caffe.messages import BlobProto
 from lib.errors import UserError
 
 

@@ -33,7 +33,7 @@ def raw(tmp_path: Path) -> Path:
 
 
 def make(module: str, raw: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", f"experiments.{module}", "--raw", str(raw)]
+    command = [sys.executable, "-m", f"experiments.paper.{module}", "--raw", str(raw)]
     command += ["--report", str(raw / "report"), *more]
     return subprocess.run(command, capture_output=True, text=True)
 

@@ -21,9 +21,9 @@ from typing import Any
 import lmdb
 import numpy as np
 
-from datasets.messages import BlobProto, BlobShape, Datum
 from lib.caffe.client import Event
 from lib.caffe.device import Device, add_device_flags, pick_device
+from lib.caffe.messages import BlobProto, BlobShape, Datum
 from lib.cli import Parser, progress, run
 from lib.files import readable, require_space, write_text
 from prototxt.caffenet import IMAGE_SIZE, SCENARIOS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from experiments.paper.seed_groups import in_words
 from experiments.paper.valid_runs import RecordedRun, Records
-from experiments.single_run import record as states
+from experiments.single_run import run_json as states
 from experiments.single_run.plan import RunPlan, without_seed
 from prototxt.settings import PAPER, Settings
 

@@ -11,7 +11,7 @@ from experiments.paper.figures.choice import Choice, edited, inits_of, pick
 from experiments.paper.figures.plot import COLOURS, LINES, MARKERS, Plot, bare
 from experiments.paper.printed import INITS
 from experiments.paper.valid_runs import RecordedRun, Records
-from experiments.single_run import record as states
+from experiments.single_run import run_json as states
 from experiments.single_run.curve import read
 from experiments.single_run.figure_style import WIDTH
 from experiments.single_run.plan import RunPlan

@@ -10,7 +10,7 @@ from experiments.paper.figures.choice import Choice, edited, pick
 from experiments.paper.figures.plot import COLOURS, PRINTED_COLOUR, Plot, bare
 from experiments.paper.seed_groups import find, group_by_seed
 from experiments.paper.valid_runs import RecordedRun, Records
-from experiments.single_run import record as states
+from experiments.single_run import run_json as states
 from experiments.single_run.figure_style import WIDTH
 from experiments.single_run.plan import RunPlan
 from prototxt.caffenet import SCENARIOS

@@ -20,9 +20,10 @@ from lib.caffe.gpu.prefix import make_prefix
 from lib.caffe.gpu.source import unpack_source
 from lib.caffe.gpu.stages import digest
 from lib.caffe.gpu.wheels import BUILD_TOOLS, HERE, install_wheels, read_requirements
+from lib.caffe.install.blas import OPENBLAS, check_choice, packages_with
 from lib.caffe.install.build import check_machine
 from lib.caffe.install.debs import fetch
-from lib.caffe.install.pins import LOCK, Package, read_lock
+from lib.caffe.install.pins import Package, read_lock
 from lib.errors import UserError
 from lib.exclusive_lock import alone
 from lib.files import readable, require_space, whole_file
@@ -47,6 +48,7 @@ class Order:
     jobs: int | None = None  # compilers at once; None: as many as cores and memory allow
     debs: Path | None = None
     mirror: str | None = None
+    blas: str = OPENBLAS  # or debian
     force: bool = False
 
     @property
@@ -78,6 +80,7 @@ def build(order: Order) -> list[str]:
     """
     start = time.monotonic()
     check_machine()
+    check_choice(order.blas)
     into = order.into.resolve()
     if into.exists() and any(into.iterdir()) and not (into / assemble.RECORD).exists():
         raise UserError(f"{into} is not a Caffe that was built here: it is left alone")
@@ -98,15 +101,14 @@ def build(order: Order) -> list[str]:
             ) from None
     words = f"{into}: Caffe {record['caffe']}, {describe(record)}, {readable(record['bytes'])}"
     return [
-        f"BLAS kernel: {record['blas_kernel']}",
         f"{words}, built in {time.monotonic() - start:.0f} s",
         f"{order.work} holds what another build would need again; it may be deleted",
     ]
 
 
 def fetch_into(folder: Path, *, debs: Path | None, mirror: str | None) -> str:
-    """Put every Debian package that this build and `make caffe` need into a folder."""
-    files = fetch(_packages(), folder=debs, mirror=mirror)
+    """Put every package that this build and `make caffe` need, with either BLAS, into a folder."""
+    files = fetch([*read_lock(), *read_lock(BUILD_LOCK)], folder=debs, mirror=mirror)
     folder.mkdir(parents=True, exist_ok=True)
     for package, path in files.items():
         with whole_file(folder / package.file) as aside:
@@ -114,8 +116,8 @@ def fetch_into(folder: Path, *, debs: Path | None, mirror: str | None) -> str:
     return f"{folder}: {len(files)} files"
 
 
-def _packages() -> list[Package]:
-    return [*read_lock(), *read_lock(BUILD_LOCK)]
+def _packages(blas: str) -> list[Package]:
+    return [*packages_with(blas, read_lock()), *read_lock(BUILD_LOCK)]
 
 
 def describe(record: dict[str, Any]) -> str:
@@ -143,8 +145,7 @@ def _wish(order: Order, host: Host) -> str:
     parts = [
         _LAYOUT,
         "cpu" if order.cpu else "gpu",
-        LOCK.read_text(encoding="utf-8"),
-        BUILD_LOCK.read_text(encoding="utf-8"),
+        *(package.sha256 for package in _packages(order.blas)),
         caffe_flags.headers_digest(),
         host.version,
     ]
@@ -168,7 +169,7 @@ def _build(order: Order, host: Host, wish: str, lock: int) -> dict[str, Any]:
     require_space(work, max(needed - _size(work), needed // 4), "the build of Caffe")
     cuda = None if order.cpu else _find_cuda(order, work, host)
     host = cuda.host if cuda else host
-    files = fetch(_packages(), folder=order.debs, mirror=order.mirror)
+    files = fetch(_packages(order.blas), folder=order.debs, mirror=order.mirror)
     source = unpack_source({p: f for p, f in files.items() if p.is_source}, work / "source")
     prefix = make_prefix({p: f for p, f in files.items() if not p.is_source}, work / "prefix")
     tools = install_wheels(read_requirements(BUILD_TOOLS), work / "tools")
@@ -188,7 +189,8 @@ def _build(order: Order, host: Host, wish: str, lock: int) -> dict[str, Any]:
         "archs": str(cuda.archs) if cuda else None,
         "cudnn": str(cuda.cudnn) if cuda and cuda.cudnn else None,
     }
-    made = assemble.assemble(order.into.resolve(), compiler, prefix, libraries, work, record)
+    into = order.into.resolve()
+    made = assemble.assemble(into, compiler, prefix, libraries, work, record, blas=order.blas)
     shutil.rmtree(compiler.folder, ignore_errors=True)
     return made
 
