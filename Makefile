@@ -288,22 +288,22 @@ features: .venv/.with-search $(ENGINE)  ## fc7 (BLOB=) of WEIGHTS on TASK or IMA
 	  $(if $(BLOB),--blob '$(BLOB)') $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken) $(DEVICE) $(FORCED)
 
 similar: .venv/.with-search $(ENGINE)  ## the K images most similar to QUERY, once for each of MODELS
-	@$(PY) -m experiments.similarity.search --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
-	  $(if $(INDEX),--index '$(INDEX)') $(if $(BLOB),--blob '$(BLOB)') $(DEVICE)
+	@$(PY) -m tools.similar --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
+	  $(if $(INDEX),--index '$(INDEX)') $(if $(BLOB),--blob '$(BLOB)') --raw '$(RAW)' $(DEVICE)
 
 retrieval-scores: .venv/.with-search $(ENGINE)  ## precision@k and mAP of MODELS on TASK's test images
-	@$(PY) -m experiments.similarity.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
-	  $(if $(K),-k $(K)) $(DEVICE)
+	@$(PY) -m tools.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
+	  $(if $(K),--k $(K)) --raw '$(RAW)' $(DEVICE)
 
 fig15 fig16: .venv/.with-search $(ENGINE)  ## neighbours by genre and style; distances between MODELS
-	@$(PY) -m experiments.similarity.$@ --models $(MODELS) $(COLLECTION)
+	@$(PY) -m tools.$@ --models $(MODELS) $(COLLECTION)
 
 explain: .venv/.with-search $(ENGINE)  ## why did RUN (task/run) say that of IMAGE? Grad-CAM, saliency
-	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') $(DEVICE)
+	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') --raw '$(RAW)' $(DEVICE)
 
 serve: .venv/.with-search $(ENGINE)  ## the search page of MODELS on TASK, on this machine alone
-	@$(PY) -m experiments.similarity.page.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
-	  $(if $(INDEX),--index '$(INDEX)') $(if $(HOST),--host '$(HOST)') $(DEVICE)
+	@$(PY) -m tools.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
+	  $(if $(INDEX),--index '$(INDEX)') $(if $(HOST),--host '$(HOST)') --raw '$(RAW)' $(DEVICE)
 
 # ---- For developers ------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from datasets.image_files import images_below
 from datasets.imagelist import read_classes, read_list
 from datasets.lists import images_root
 from datasets.parallel import decode_all
-from experiments.similarity.features import Item, images_hash
+from experiments.similarity.feature_set import Item, images_hash
 from lib.caffe.messages import Datum
 from lib.errors import UserError
 from prototxt.caffenet import IMAGE_SIZE

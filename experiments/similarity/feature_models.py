@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.similarity.collection import Collection
-from experiments.similarity.features import Source
+from experiments.similarity.feature_set import Source
 from experiments.single_run.folder import RUNS, RunFolder, run_folder
 from experiments.single_run.run_json import TRAINED, read_run_record
 from lib.errors import UserError, unknown

@@ -32,10 +32,11 @@ from datasets.folders import PARTS, DataFolder
 from datasets.image_files import images_below
 from datasets.parallel import default_workers
 from experiments.similarity.collection import Collection, task_collection
-from experiments.similarity.extraction import Extractor, extract
+from experiments.similarity.extractor import Extractor
 from experiments.similarity.feature_models import Model
-from experiments.similarity.features import FeatureSet, Item, Source, Writer
+from experiments.similarity.feature_set import FeatureSet, Item, Source, Writer
 from experiments.similarity.index import Index, build
+from experiments.similarity.make_features import make_features
 from experiments.similarity.page.app import make_app
 from experiments.similarity.page.engine import EngineQueue
 from experiments.similarity.page.gallery import Gallery
@@ -98,7 +99,9 @@ def _extraction(folder: Path, images: int, rounds: int) -> None:
     ours, theirs = [], []
     for turn in range(rounds):
         ours.append(
-            _timed(lambda: extract(collection, model, device, force=True), "ours", images, turn)
+            _timed(
+                lambda: make_features(collection, model, device, force=True), "ours", images, turn
+            )
         )
         theirs.append(
             _timed(lambda: _extract_features(engine, folder, images), "Caffe's", images, turn)

@@ -18,6 +18,6 @@ def load(name: str) -> Any:
     except ImportError as error:
         raise UserError(
             f"the package {name} is not there ({error}): `make features`, `make similar`, "
-            "`make serve` and their like install it by themselves; by hand: "
+            "`make serve` and the other targets of the search install it by themselves; by hand: "
             ".venv/bin/python -m pip install --editable '.[search]'"
         ) from None

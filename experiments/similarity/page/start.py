@@ -1,45 +1,61 @@
-"""Serve the search page: on this machine alone, unless --host says otherwise."""
+"""Start the search page: on this machine alone, unless HOST= says otherwise."""
 
 from __future__ import annotations
 
-import argparse
 import errno
 import ipaddress
 import socket
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from datasets.catalogue import RAW
 from experiments.similarity.artworks import artworks
-from experiments.similarity.collection_flags import add_collection_flags, collection_from
-from experiments.similarity.extra import load
-from experiments.similarity.extraction import Extractor
+from experiments.similarity.choose_collection import CollectionChoice
+from experiments.similarity.extractor import Extractor
 from experiments.similarity.feature_models import FC7, find_model
-from experiments.similarity.index import KINDS, index_kind
+from experiments.similarity.index import index_word
+from experiments.similarity.neighbours import check_indexes, open_features, open_index
+from experiments.similarity.optional_packages import load
 from experiments.similarity.page.engine import EngineQueue
 from experiments.similarity.page.gallery import Gallery
 from experiments.similarity.page.thumbs import Thumbs
 from experiments.similarity.page.uploads import Decoder, Uploads
-from experiments.similarity.search import open_features, open_index
-from lib.caffe.device import add_device_flags, pick_device
-from lib.cli import Parser, positive, run
+from lib.caffe.device import Device
 from lib.errors import UserError
 
+HOST, PORT, QUEUE = "127.0.0.1", 8765, 8
 CACHE = Path(".cache/page")
 
 
-def main() -> None:
-    """Open the collection and the indexes, then serve till Ctrl-C."""
-    arguments = _flags().parse_args()
+def serve_page(
+    words: Sequence[str],
+    choice: CollectionChoice,
+    pick: Callable[[], Device],
+    *,
+    host: str = HOST,
+    port: int = PORT,
+    index: str = "exact",
+    queue: int = QUEUE,
+    raw: Path = RAW,
+) -> None:
+    """Open the collection and the indexes of the models `words`, then serve till Ctrl-C.
+
+    `queue`: images that may wait for the engine. `pick` gives the device once all else is known to
+    be right. Raises UserError for what is not there.
+    """
     for name in ("faiss", "fastapi", "uvicorn"):
         load(name)
     from experiments.similarity.page.app import make_app
     from experiments.similarity.page.server import Server
 
-    models = list({(each := find_model(word)).name: each for word in arguments.models}.values())
-    listener = _listen(arguments.host, arguments.port)
-    collection = collection_from(arguments)
-    device = pick_device(arguments)
+    index_word(index)
+    models = list({(each := find_model(word)).name: each for word in words}.values())
+    listener = _listen(host, port)
+    collection = choice.open()
+    device = pick()
     sets = [open_features(model, collection) for model in models]
+    check_indexes(index, sets)
     gone = [item.image for item in sets[0].items if not (collection.root / item.image).is_file()]
     if len(gone) == len(sets[0]):
         raise UserError(
@@ -50,10 +66,10 @@ def main() -> None:
         print(
             f"warning: {len(gone):,} images are not in {collection.root} any more: {gone[0]}, ..."
         )
-    indexes = [open_index(features, arguments.index) for features in sets]
-    gallery = Gallery(collection, models, indexes, artworks(collection))
+    indexes = [open_index(features, index) for features in sets]
+    gallery = Gallery(collection, models, indexes, artworks(collection, raw))
     cache = CACHE / f"{collection.name}-{collection.fingerprint[:12]}"
-    engine, decoder = EngineQueue(Extractor(device), arguments.queue), Decoder()
+    engine, decoder = EngineQueue(Extractor(device), queue), Decoder()
     with closing(engine), closing(decoder):
         for model in models:  # the first visitor need not wait for the weights
             engine.extractor.dims(model, FC7, batch=1)
@@ -64,11 +80,11 @@ def main() -> None:
             Thumbs(gallery, cache / "thumbnails"),
             Uploads(cache / "uploads"),
             decoder,
-            _names(arguments.host),
+            _names(host),
         )
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        print(f"http://{shown}:{port}/  ({len(gallery):,} images; Ctrl-C ends it)", flush=True)
+        address, number = listener.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        print(f"http://{shown}:{number}/  ({len(gallery):,} images; Ctrl-C ends it)", flush=True)
         Server(app, engine.close).run([listener])
     print("the page is closed")
 
@@ -103,26 +119,3 @@ def _names(host: str) -> list[str]:
     if host in ("0.0.0.0", "::"):
         return ["*"]
     return sorted({"localhost", "127.0.0.1", "[::1]", host})
-
-
-def _flags() -> argparse.ArgumentParser:
-    parser = Parser(description=__doc__)
-    parser.add_argument("--models", nargs="+", required=True, help="runs or inits with features")
-    add_collection_flags(parser)
-    parser.add_argument(
-        "--index", type=index_kind, default="exact", help=f"{', '.join(KINDS)} (%(default)s)"
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (%(default)s)")
-    parser.add_argument("--port", type=int, default=8765, help="%(default)s; 0: any free one")
-    parser.add_argument(
-        "--queue",
-        type=positive,
-        default=8,
-        help="images that may wait for the engine (%(default)s)",
-    )
-    add_device_flags(parser)
-    return parser
-
-
-if __name__ == "__main__":
-    run(main)

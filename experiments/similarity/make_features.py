@@ -1,26 +1,21 @@
-"""Takes the features of a collection through the real engine: resumable, in bounded memory."""
+"""Makes the features of a collection through the real engine: resumable, in bounded memory."""
 
 from __future__ import annotations
 
 import queue
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from datasets.parallel import default_workers
-from experiments.similarity.collection import Batch, Collection, Pixels
+from experiments.similarity.collection import Batch, Collection
+from experiments.similarity.extractor import Extractor
 from experiments.similarity.feature_models import BATCH, FC7, Model
-from experiments.similarity.features import FeatureSet, Vectors, Writer, up_to_date
+from experiments.similarity.feature_set import FeatureSet, Vectors, Writer, up_to_date
 from experiments.single_run.run_json import now
 from lib.caffe.device import Device
-from lib.caffe.service import Service
 from lib.cli import bar
 from lib.errors import UserError
 from lib.exclusive_lock import alone
@@ -29,101 +24,7 @@ _SAVE_SECONDS = 10  # at most so much work is lost by a kill
 _SHOWN = 20  # broken images named in an error
 
 
-class Extractor:
-    """One engine that lives on, and a scratch file to hand it pixels. Use it in a `with`."""
-
-    def __init__(self, device: Device) -> None:
-        self.service = Service(device.engine)
-        self.gpu = device.gpu
-        self._scratch = tempfile.TemporaryDirectory(prefix="features.")
-
-    def __enter__(self) -> Extractor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.service.close()
-        self._scratch.cleanup()
-
-    def dims(self, model: Model, blob: str, batch: int | None = BATCH) -> int:
-        """The numbers a vector of `blob` has. Loads the net; UserError where that can't be."""
-        return int(self._ask(model, blob, batch, None, None)["dims"])
-
-    def vectors(
-        self,
-        model: Model,
-        blob: str,
-        pixels: Pixels,
-        *,
-        batch: int | None = BATCH,
-        timeout: float | None = None,
-    ) -> Vectors:
-        """The values of `blob` for uint8 pixels (n, 3, 256, 256): float32 (n, dims)."""
-        out = Path(self._scratch.name) / "values"
-        answer = self._ask(model, blob, batch, pixels, out, timeout)
-        return np.fromfile(out, "<f4").reshape(len(pixels), answer["dims"])
-
-    def explain(
-        self,
-        model: Model,
-        pixels: Pixels,
-        *,
-        label: int | None = None,
-        layer: str | None = None,
-        blob: str = FC7,
-        timeout: float | None = None,
-    ) -> dict[str, Any]:
-        """What verb_explain says of one image (1, 3, 256, 256), its arrays included."""
-        out = Path(self._scratch.name) / "explained.npz"
-        images = self._write(pixels)
-        answer = self.service.call(
-            "explain",
-            {
-                **model.request(),
-                "images": str(images),
-                "size": list(pixels.shape[2:]),
-                "layer": layer,
-                "label": label,
-                "blob": blob,
-                "out": str(out),
-                "gpu": self.gpu,
-            },
-            timeout=timeout,
-        )
-        with np.load(out) as found:
-            return {**answer, **{name: np.array(found[name]) for name in found}}
-
-    def _ask(
-        self,
-        model: Model,
-        blob: str,
-        batch: int | None,
-        pixels: Pixels | None,
-        out: Path | None,
-        timeout: float | None = None,
-    ) -> dict[str, Any]:
-        images = None if pixels is None else self._write(pixels)
-        return self.service.call(
-            "extract",
-            {
-                **model.request(),
-                "blob": blob,
-                "batch": batch,
-                "images": str(images),
-                "count": 0 if pixels is None else len(pixels),
-                "size": [] if pixels is None else list(pixels.shape[2:]),
-                "out": None if out is None else str(out),
-                "gpu": self.gpu,
-            },
-            timeout=timeout,
-        )
-
-    def _write(self, pixels: Pixels) -> Path:
-        path = Path(self._scratch.name) / "pixels"
-        np.ascontiguousarray(pixels, np.uint8).tofile(path)
-        return path
-
-
-def extract(
+def make_features(
     collection: Collection,
     model: Model,
     device: Device,

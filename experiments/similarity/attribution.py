@@ -12,11 +12,11 @@ from datasets.folders import DataFolder
 from datasets.imagelist import read_classes
 from experiments.similarity.artworks import Artwork
 from experiments.similarity.collection import Collection, task_collection
-from experiments.similarity.extraction import Extractor
+from experiments.similarity.extractor import Extractor
 from experiments.similarity.feature_models import FC7, Model
+from experiments.similarity.heatmaps import Picture, centre, overlay, spread
 from experiments.similarity.index import scan
-from experiments.similarity.maps import Picture, centre, overlay, spread
-from experiments.similarity.search import Neighbour, open_features
+from experiments.similarity.neighbours import Neighbour, neighbour, open_features
 from experiments.single_run.run_json import read_run_record
 from lib.errors import UserError, unknown
 
@@ -85,21 +85,47 @@ def explain(
     )
 
 
-def nearest_training_images(
-    model: Model, vector: NDArray[np.float32], k: int, known: dict[str, Artwork]
-) -> tuple[Collection, list[Neighbour]]:
+@dataclass(frozen=True)
+class TrainingImages:
+    """What a run learnt from, beside one image."""
+
+    nearest: list[Neighbour]  # the query itself left out
+    part: str  # of the run's data that the query is in: train, val, test; "" when in none
+    truth: str  # its class there
+
+
+def training_images(
+    model: Model,
+    vector: NDArray[np.float32],
+    k: int,
+    known: dict[str, Artwork],
+    image: str | None = None,
+) -> tuple[Collection, TrainingImages]:
     """The images nearest to a vector among those that the run was trained on.
 
+    `image`: the query's path below the collection's root, where it is one of the run's own images.
     Raises UserError when the run's features of its own data are missing or stale.
     """
     collection = task_collection(data_of(model))
     features = open_features(model, collection, FC7)
-    rows = features.rows("train")
+    own = next((item for item in features.items if item.image == image), None)
+    rows = np.array(
+        [row for row in features.rows("train") if features.items[row].image != image], np.int64
+    )
     found = scan(features, vector, min(k, len(rows)), rows)
-    return collection, [
-        Neighbour(rank, float(distance), item.image, item.label, known.get(item.image, {}))
-        for rank, (row, distance) in enumerate(
-            zip(found.rows[0], found.distances[0], strict=True), start=1
-        )
-        for item in [features.items[row]]
+    pairs = zip(found.rows[0].tolist(), found.distances[0].tolist(), strict=True)
+    nearest = [
+        neighbour(rank, distance, features.items[row], known)
+        for rank, (row, distance) in enumerate(pairs, start=1)
     ]
+    part, truth = (own.part, own.label) if own else ("", "")
+    return collection, TrainingImages(nearest, part, truth)
+
+
+def image_in(collection: Collection, path: Path) -> str | None:
+    """The name of a file in a collection; None when it is none of its images."""
+    whole, root = path.resolve(), collection.root.resolve()
+    if not whole.is_relative_to(root):
+        return None
+    name = whole.relative_to(root).as_posix()
+    return name if any(item.image == name for item in collection.items) else None

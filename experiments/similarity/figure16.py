@@ -10,8 +10,9 @@ whole collection are there.
 
 from __future__ import annotations
 
-import argparse
 import csv
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +20,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from experiments.similarity.choose_collection import CollectionChoice
 from experiments.similarity.collection import Collection
-from experiments.similarity.collection_flags import add_collection_flags, collection_from
-from experiments.similarity.extraction import Extractor
+from experiments.similarity.extractor import Extractor
+from experiments.similarity.feature_distances import (
+    distance_between,
+    distance_within,
+    neighbours_within,
+)
 from experiments.similarity.feature_models import BATCH, FC7, FEATURES, Model, find_model
-from experiments.similarity.scores import distance_between, distance_within, neighbours_within
-from experiments.similarity.search import open_features
-from lib.caffe.device import add_device_flags, pick_device
-from lib.cli import Parser, run
+from experiments.similarity.neighbours import distance_text, open_features
+from lib.caffe.device import Device
 from lib.errors import UserError
 from lib.files import whole_file
 
@@ -43,28 +47,53 @@ class Remark:
     most: float  # share of the queries whose first neighbours are all nearer than 0.4
 
 
-def main() -> None:
-    """Compute, print, write fig16.csv and fig16.png."""
-    arguments = _flags().parse_args()
-    models = list({(each := find_model(word)).name: each for word in arguments.models}.values())
+@dataclass(frozen=True)
+class Figure16:
+    """What was measured, one entry per model, and the files that show it."""
+
+    names: list[str]
+    distances: NDArray[np.float64]  # models x models
+    within: list[float]  # mean distance between different images of one model
+    remarks: list[Remark | None]
+    table: Path
+    drawing: Path
+
+
+def make_figure16(
+    words: Sequence[str],
+    choice: CollectionChoice,
+    pick: Callable[[], Device],
+    *,
+    count: int = 100,
+    seed: int = 1,
+    out: Path | None = None,
+) -> Figure16:
+    """Measure the distances of `count` images between the models, write `out`.csv and `out`.png.
+
+    `pick` gives the device once all else is known to be right. Raises UserError for fewer than two
+    models, or images that are not there.
+    """
+    models = list({(each := find_model(word)).name: each for word in words}.values())
     if len(models) < 2:
         raise UserError("Figure 16 compares models: name two or more with MODELS=")
-    collection = collection_from(arguments)
-    rows = sample(len(collection.items), arguments.images_chosen, arguments.seed)
+    collection = choice.open()
+    rows = sample(len(collection.items), count, seed)
     chosen = collection.subset(rows)
-    with Extractor(pick_device(arguments)) as extractor:
+    with Extractor(pick()) as extractor:
         vectors = [features_of(chosen, model, extractor) for model in models]
-    matrix = distances(vectors)
-    within = [distance_within(each) for each in vectors]
-    remarks = [remark(model, collection, rows) for model in models]
-    out = arguments.out or FEATURES / collection.name / "fig16"
-    names = [model.name for model in models]
-    _write(out.with_suffix(".csv"), names, matrix, within, remarks, len(rows), arguments.seed)
+    out = out or FEATURES / collection.name / "fig16"
+    made = Figure16(
+        names=[model.name for model in models],
+        distances=distances(vectors),
+        within=[distance_within(each) for each in vectors],
+        remarks=[remark(model, collection, rows) for model in models],
+        table=out.with_name(out.name + ".csv"),
+        drawing=out.with_name(out.name + ".png"),
+    )
+    _write(made, len(rows), seed)
     title = f"Mean cosine distance of {FC7}, {len(rows)} images of {collection.name}"
-    draw(names, matrix, out.with_suffix(".png"), title)
-    for name, inside, said in zip(names, within, remarks, strict=True):
-        print(f"{name}: mean distance between its images {inside:.3f}{_words(said)}")
-    print(f"{out.with_suffix('.csv')}\n{out.with_suffix('.png')}")
+    draw(made.names, made.distances, made.drawing, title)
+    return made
 
 
 def sample(count: int, size: int, seed: int) -> list[int]:
@@ -117,53 +146,40 @@ def draw(names: list[str], matrix: NDArray[np.float64], path: Path, title: str) 
     image = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=max(matrix.max(), 1e-6))
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=7)
-    axes.set_title(title, fontsize=9)
+    axes.set_title("\n".join(textwrap.wrap(title, round(9 * side))), fontsize=9)
     for (row, column), value in np.ndenumerate(matrix):
         colour = "white" if value < 0.6 * matrix.max() else "black"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
+        axes.text(
+            column,
+            row,
+            distance_text(float(f"{value:.2g}")),
+            ha="center",
+            va="center",
+            color=colour,
+            fontsize=8,
+        )
     figure.colorbar(image, ax=axes, shrink=0.7, label="mean cosine distance")
     with whole_file(path) as aside:
         figure.savefig(aside, dpi=150, format="png")
 
 
-def _write(
-    path: Path,
-    names: list[str],
-    matrix: NDArray[np.float64],
-    within: list[float],
-    remarks: list[Remark | None],
-    images: int,
-    seed: int,
-) -> None:
-    with whole_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        more = ["within the model", "first neighbours", f"share nearer than {_NEAR}"]
-        writer.writerow(["model", *names, *more, "queries with all nearer", "images", "seed"])
-        for name, row, inside, said in zip(names, matrix, within, remarks, strict=True):
-            tail = [said.first, f"{said.share:.6f}", f"{said.most:.6f}"] if said else ["", "", ""]
-            cells = [f"{value:.6f}" for value in row]
-            writer.writerow([name, *cells, f"{inside:.6f}", *tail, images, seed])
-
-
-def _words(said: Remark | None) -> str:
-    if said is None:
-        return " (no features of the whole collection: the paper's remark can't be checked)"
+def remark_words(measured: Remark | None) -> str:
+    """The paper's remark in words, for a terminal."""
+    if measured is None:
+        return "no features of the whole collection: the paper's remark can't be checked"
     return (
-        f"; of the first {said.first:,} neighbours {said.share:.1%} lie nearer than {_NEAR}, "
-        f"all of them for {said.most:.0%} of the images"
+        f"of the first {measured.first:,} neighbours {measured.share:.1%} lie nearer than {_NEAR}, "
+        f"all of them for {measured.most:.0%} of the images"
     )
 
 
-def _flags() -> argparse.ArgumentParser:
-    parser = Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", required=True, help="runs or inits, two or more")
-    parser.add_argument("--images-chosen", type=int, default=100, metavar="N", help="%(default)s")
-    parser.add_argument("--seed", type=int, default=1, help="of the choice (%(default)s)")
-    parser.add_argument("--out", type=Path, help="PATH.csv and PATH.png")
-    add_collection_flags(parser)
-    add_device_flags(parser)
-    return parser
-
-
-if __name__ == "__main__":
-    run(main)
+def _write(made: Figure16, images: int, seed: int) -> None:
+    with whole_file(made.table) as aside, aside.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        more = ["within the model", "first neighbours", f"share nearer than {_NEAR}"]
+        writer.writerow(["model", *made.names, *more, "queries with all nearer", "images", "seed"])
+        rows = zip(made.names, made.distances, made.within, made.remarks, strict=True)
+        for name, row, inside, each in rows:
+            tail = [each.first, f"{each.share:.6f}", f"{each.most:.6f}"] if each else ["", "", ""]
+            cells = [f"{value:.6g}" for value in row]
+            writer.writerow([name, *cells, f"{inside:.6g}", *tail, images, seed])
