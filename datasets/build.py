@@ -17,7 +17,7 @@ from datasets.mean import MeanSum, mean_bytes
 from datasets.parallel import decode_all, keep_memory
 from lib.cli import bar
 from lib.errors import UserError
-from lib.exclusive_lock import alone
+from lib.exclusive_lock import exclusive_lock
 from lib.files import require_space, sha256, whole_file, whole_folder, write_text
 from prototxt.caffenet import IMAGE_SIZE
 
@@ -70,7 +70,7 @@ def build_lmdbs(
     mean = MeanSum()
     paths = (f"{root}/{entry.path}" for part in PARTS for entry in lists[part])
     with (
-        alone(folder.path, f"a build of the LMDBs of {folder.path}", wait=False),
+        exclusive_lock(folder.path, f"a build of the LMDBs of {folder.path}", wait=False),
         ExitStack() as whole,
         closing(decode_all(paths, min(workers, total))) as images,
         bar(what="LMDB", unit="image", total=total) as progress,

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from lib.errors import UserError
-from lib.exclusive_lock import alone
+from lib.exclusive_lock import exclusive_lock
 from lib.files import require_space, sha256, whole_file
 from models.archives import extract, is_archive
 from models.cards import MODELS, Card, load_cards
@@ -61,7 +61,7 @@ def get(
     Raises UserError in one line. Nothing half is ever left in place, but what was downloaded of a
     file stays in models/.cache and is gone on with by the next call.
     """
-    with alone(root / CACHE / "lock", "get_weights"):
+    with exclusive_lock(root / CACHE / "lock", "the fetching of weights"):
         _clear_leftovers(root)
         place = _Place(card, checks, root, say)
         if file is not None:

@@ -7,9 +7,9 @@ from typing import Any
 
 from datasets.build import build_lmdbs, lmdb_record
 from datasets.folders import PARTS, DataFolder, lists_command
-from datasets.parallel import default_workers
 from lib.cli import Parser, positive, run
 from lib.errors import UserError
+from lib.machine import usable_cores
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="datasets/TASK")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="default: as lists.json says")
     parser.add_argument(
-        "--workers", type=positive, default=default_workers(), help="default: all cores"
+        "--workers", type=positive, default=usable_cores(), help="default: all cores"
     )
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave broken images out; lmdb.json names them"

@@ -32,8 +32,8 @@ def main() -> None:
     problems = verify_lmdbs(folder, root, args.decode)
     if problems:
         raise UserError(
-            f"{len(problems)} problems in {folder.path}; build the LMDBs again with FORCE=1 "
-            "(make_lmdb --force):" + "".join(f"\n  {problem}" for problem in problems[:20])
+            f"{len(problems)} problems in {folder.path}; build the LMDBs again with FORCE=1:"
+            + "".join(f"\n  {problem}" for problem in problems[:20])
         )
     print(f"{folder.path}: keys, labels, sizes and mean are as the lists say")
 

@@ -16,7 +16,7 @@ from experiments.single_run.folder import RUNS
 from experiments.single_run.plan import RunPlan
 from experiments.single_run.start import OWN_RUN, SCRATCH, find_start
 from lib.errors import UserError
-from lib.exclusive_lock import alone
+from lib.exclusive_lock import exclusive_lock
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def prepare(runs: Iterable[RunPlan], words: Sequence[str]) -> list[Unready]:
     todo = list(runs)
     reasons: dict[object, str | None] = {}
     unready = []
-    with alone(RUNS / ".preparing.lock", "another grid prepares its data"):
+    with exclusive_lock(RUNS / ".preparing.lock", "another grid prepares its data"):
         for run in todo:
             why = _once(reasons, run.data.path, _data_line(run, words)) or _init(reasons, run)
             if why:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
-import os
 import socket
 import time
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.results_json import read_results
 from experiments.single_run.run_json import RunRecord, read_run_record
 from lib.errors import UserError
+from lib.exclusive_lock import is_locked
 
 DONE, RUNNING, FAILED, INTERRUPTED, MISSING = "done", "running", "failed", "interrupted", "missing"
 
@@ -86,7 +85,7 @@ def make_log(folder: RunFolder) -> Path:
 
 def is_held(folder: RunFolder) -> bool:
     """Whether a process, on this machine or on one that shares its locks, is at this run."""
-    return any(_held(lock) for lock in (grid_lock(folder), train_lock(folder)))
+    return any(is_locked(lock) for lock in (grid_lock(folder), train_lock(folder)))
 
 
 def last_error(folder: RunFolder) -> str | None:
@@ -141,19 +140,3 @@ def _age(path: Path) -> float:
         return time.time() - path.stat().st_mtime
     except OSError:
         return float("inf")
-
-
-def _held(lock: Path) -> bool:
-    try:
-        handle = os.open(lock, os.O_RDONLY)
-    except OSError:
-        return False  # never taken
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False  # a file system without locks
-    finally:
-        os.close(handle)
-    return False

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.parallel import default_workers
 from experiments.similarity.feature_set import FeatureSet, Vectors
 from experiments.similarity.optional_packages import load
 from lib.errors import UserError, unknown
 from lib.files import whole_folder, write_text
+from lib.machine import usable_cores
 
 # Names for good choices. `cells` of the inverted file is a number that suits the collection.
 NAMED = {
@@ -213,7 +213,7 @@ def _exact_index(features: FeatureSet, tick: Ticker | None) -> Index:
     faiss = load("faiss")
     began = time.monotonic()
     count = len(features)
-    size = -(-count // min(default_workers(), -(-count // _CHUNK)))
+    size = -(-count // min(usable_cores(), -(-count // _CHUNK)))
     starts = list(range(0, count, size))
     slices = []
     for start in starts:

@@ -9,7 +9,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 
-from datasets.parallel import default_workers
 from experiments.similarity.collection import Batch, Collection
 from experiments.similarity.extractor import Extractor
 from experiments.similarity.feature_models import BATCH, FC7, Model
@@ -18,7 +17,8 @@ from experiments.single_run.run_json import now
 from lib.caffe.device import Device
 from lib.cli import bar
 from lib.errors import UserError
-from lib.exclusive_lock import alone
+from lib.exclusive_lock import exclusive_lock
+from lib.machine import usable_cores
 
 _SAVE_SECONDS = 10  # at most so much work is lost by a kill
 _SHOWN = 20  # broken images named in an error
@@ -45,12 +45,12 @@ def make_features(
     source = model.source(collection, blob, batch)
     if not force and up_to_date(path, source):
         return FeatureSet(path)
-    workers = workers or (1 if device.gpu is not None else default_workers())
+    workers = workers or (1 if device.gpu is not None else usable_cores())
     engine = replace(device.engine, threads=device.engine.threads or 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.parent / f".{path.name}.lock"
     with (
-        alone(lock, f"an extraction to {path}"),
+        exclusive_lock(lock, f"an extraction to {path}"),
         _extractors(replace(device, engine=engine), workers) as free,
     ):
         first = free.get()
@@ -91,7 +91,7 @@ def _fill(
     total = len(collection.items)
     pending: set[Future[tuple[Batch, Vectors]]] = set()
     saved = time.monotonic()
-    decoders = 1 if workers > 1 else default_workers()
+    decoders = 1 if workers > 1 else usable_cores()
     with (
         ThreadPoolExecutor(workers) as pool,
         bar(what=f"{blob} of {model.name}", unit="image", total=total) as progress,

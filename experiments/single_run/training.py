@@ -30,7 +30,7 @@ from lib.caffe.device import Device, add_device_flags, pick_device
 from lib.caffe.same_bits import engine_changes
 from lib.cli import Parser, bar, run
 from lib.errors import UserError
-from lib.exclusive_lock import alone
+from lib.exclusive_lock import exclusive_lock
 from lib.files import readable, require_space
 from models.compare import Comparison, check_weights
 from models.store import require
@@ -417,7 +417,9 @@ def _alone(folder: RunFolder) -> Iterator[int]:
         held = None
         while held is None:
             try:
-                held = stack.enter_context(alone(lock, f"a training of {folder.path}", wait=False))
+                held = stack.enter_context(
+                    exclusive_lock(lock, f"a training of {folder.path}", wait=False)
+                )
             except UserError:
                 if time.monotonic() > patience:
                     raise

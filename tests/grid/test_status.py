@@ -16,13 +16,14 @@ import pytest
 
 from experiments.grid import cost
 from experiments.grid.definition import GRIDS, load_grid, merge
-from experiments.grid.machine import find_places, usable_cores
+from experiments.grid.machine import find_places
 from experiments.grid.pool import Outcome
 from experiments.grid.run_status import DONE, FAILED, INTERRUPTED, MISSING, RUNNING, make_log, stand
 from experiments.grid.runner import Progress
 from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
 from experiments.single_run.plan import RunPlan
+from lib.machine import usable_cores
 from prototxt.settings import Settings
 from tests.made_runs import edit_by_hand, make_run, record
 from tests.small_world import PROJECT

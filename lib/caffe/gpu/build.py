@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -25,8 +24,9 @@ from lib.caffe.install.build import check_machine
 from lib.caffe.install.debs import fetch
 from lib.caffe.install.pins import Package, read_lock
 from lib.errors import UserError
-from lib.exclusive_lock import alone
+from lib.exclusive_lock import exclusive_lock
 from lib.files import readable, require_space, whole_file
+from lib.machine import free_memory, usable_cores
 
 BUILD_LOCK = HERE / "build.lock"
 _LAYOUT = "1"  # of the result; a new number builds anew
@@ -92,7 +92,7 @@ def build(order: Order) -> list[str]:
         order.work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {order.work}: {error.strerror}") from error
-    with alone(order.work, "a build of Caffe") as lock:
+    with exclusive_lock(order.work, "a build of Caffe") as lock:
         try:
             record = _build(order, host, wish, lock)
         except KeyboardInterrupt:
@@ -244,12 +244,4 @@ def _size(folder: Path) -> int:
 
 def _jobs() -> int:
     """As many compilers as cores, and no more than fit in memory: up to 1.5 GB each."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        meminfo = Path("/proc/meminfo").read_text(encoding="utf-8")
-        available = next(
-            int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemAvailable")
-        )
-    except (OSError, StopIteration, ValueError):
-        return cores
-    return max(1, min(cores, available // 1_500_000))
+    return max(1, min(usable_cores(), int(free_memory() / 1.5e9)))
