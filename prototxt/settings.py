@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
 from lib.errors import UserError
 
-_NUMBERS: dict[Any, type[int] | type[float]] = {"int": int, "float": float}
-
 
 def _setting(default: float | str, help: str) -> Any:
     return field(default=default, metadata={"help": help})
+
+
+BN = ("", "fixed", "batch")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,14 @@ class Settings:
         0, "images in memory at once, a divisor of the batch; 0: its largest divisor up to 32"
     )
 
+    net: str = _setting("", "net to train from scratch (empty: the init's own; else CaffeNet)")
+    freeze: str = _setting("", "freeze all layers up to and with this one, whatever the scenario")
+    bn: str = _setting(
+        "",
+        "BatchNorm's statistics: fixed as the weights bring them, or of each batch (empty: fixed "
+        "where there are weights)",
+    )
+
     @classmethod
     def of_record(cls, said: Mapping[str, int | float | str]) -> Settings:
         """The settings that a record names; those that it lacks are the paper's.
@@ -63,8 +72,10 @@ class Settings:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if not isinstance(value, str):
+            if each.type != "str":
                 _require(each.name, math.isfinite(value), value, "a finite number")
+        if self.bn not in BN:
+            raise UserError(f"setting bn is {self.bn}: it must be fixed or batch")
         for name in ("epochs", "lr", "lr_gamma", "batch", "new_layer_lr"):
             value = getattr(self, name)
             _require(name, value > 0, value, "more than 0")
@@ -90,10 +101,10 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
     for each in fields(Settings):
         group.add_argument(
             _flag(each.name),
-            type=str if each.type == "str" else partial(_number, each.name, _NUMBERS[each.type]),
+            type=_READ[each.type](each.name),
             default=each.default,
             metavar="WORD" if each.type == "str" else "N",
-            help=f"{each.metadata['help']} (%(default)s)",
+            help=each.metadata["help"] + ("" if each.default == "" else " (%(default)s)"),
         )
 
 
@@ -116,6 +127,13 @@ def _number(name: str, kind: type[int] | type[float], text: str) -> float:
     except ValueError:
         words = "a whole number" if kind is int else "a number"
         raise UserError(f"setting {name} is {text}: it must be {words}") from None
+
+
+_READ: dict[Any, Callable[[str], Callable[[str], Any]]] = {
+    "int": lambda name: partial(_number, name, int),
+    "float": lambda name: partial(_number, name, float),
+    "str": lambda name: str,
+}
 
 
 def _flag(name: str) -> str:

@@ -102,7 +102,7 @@ def test_each_state_is_told_with_its_reason() -> None:
     assert "why it is failed" in said
     assert "killed?" in said
     assert "trained, not tested" in said
-    assert f"{broken.folder.record} can't be read" in said
+    assert f"{broken.folder.record}: can't be read" in said
     assert failed.make_line in said
     assert stand(running.folder).state == MISSING  # the lock is gone with its holder
 

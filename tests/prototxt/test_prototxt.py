@@ -396,7 +396,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             place = root / file.relative_to(PROJECT)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, place)
-    shutil.copytree(PROJECT / "prototxt" / "templates", root / "prototxt" / "templates")
+    for folder in ("nets", "templates"):
+        for file in (PROJECT / "prototxt" / folder).glob("*.prototxt"):
+            place = root / file.relative_to(PROJECT)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, place)
     return root
 
 

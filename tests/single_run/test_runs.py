@@ -12,7 +12,7 @@ from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
 
-OTHER: dict[str, float] = {
+OTHER: dict[str, float | str] = {
     "epochs": 20,
     "lr": 1e-5,
     "lr_step_epochs": 5,
@@ -23,6 +23,9 @@ OTHER: dict[str, float] = {
     "dropout": 0.4,
     "new_layer_lr": 1,
     "seed": 2,
+    "net": "alexnet",
+    "freeze": "conv2",
+    "bn": "batch",
 }
 
 
