@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 from experiments.single_run import curve
-from experiments.single_run import record as records
 from experiments.single_run.fingerprint import differences
 from experiments.single_run.folder import RunFolder
+from experiments.single_run.json_records import InvalidRecord
+from experiments.single_run.run_json import read_run_record
 from lib.errors import UserError
 
 # What a training leaves that ended before it had computed anything.
@@ -59,10 +60,10 @@ def bring_back(folder: RunFolder, inputs: dict[str, str]) -> str | None:
     """
     for old in sorted(all_aside(folder), key=_number, reverse=True):
         try:
-            record = records.read(old / folder.record.name)
-        except UserError:
+            record = read_run_record(old / folder.record.name)
+        except InvalidRecord:
             continue
-        if record is None or differences(record["inputs"], inputs):
+        if record is None or differences(record.inputs, inputs):
             continue
         instead = ""
         if has_work(folder) or _has_other_files(folder):

@@ -78,7 +78,7 @@ def main() -> None:
         task=arguments.task,
         name=arguments.run,
         scenario=arguments.scenario,
-        settings=settings_from(arguments),
+        settings=settings_from(vars(arguments)),
         data=DataFolder(arguments.data),
         start=find_start(arguments.init, arguments.task, DataFolder(arguments.data)),
         device=pick_device(arguments),
