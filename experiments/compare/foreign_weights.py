@@ -13,8 +13,8 @@ from pathlib import Path
 from datasets.folders import SPLITS, DataFolder, data_folder
 from datasets.tasks import get_task
 from experiments.paper.places import REPORT
-from experiments.single_run import record as records
 from experiments.single_run.evaluation import score_weights
+from experiments.single_run.results_json import Tested, write_results
 from lib.caffe.client import Engine, find_engine
 from lib.caffe.device import add_device_flags, pick_device
 from lib.cli import Parser, run
@@ -48,26 +48,20 @@ def main() -> None:
         net = out / "train_val.prototxt"
         write_text(net, caffenet(find_engine(1), arguments.weights, arguments.task, data, mean))
     device = pick_device(arguments)
-    results = score_weights(arguments.weights, net, data, device, out=out, task=arguments.task)
-    tested = {"weights": digest, "list": sha256(data.list("test"))}
+    tested = Tested(weights=digest, list=sha256(data.list("test")))
+    results = score_weights(
+        arguments.weights, net, data, device, out=out, task=arguments.task, tested=tested
+    )
+    results.net, results.mean = str(net), None if arguments.net else str(mean)
     file = out / "results.json"
-    more = {"tested": tested, "net": str(net), "mean": None if arguments.net else str(mean)}
-    write_text(
-        file,
-        json.dumps(
-            {**results, **more, "when": records.now(), "engine": device.about},
-            indent=1,
-            ensure_ascii=False,
-        )
-        + "\n",
-    )
+    write_results(file, results)
     print(
-        f"{arguments.weights}: test accuracy {results['top1']:.1%} (top-1) of "
-        f"{results['images']} images, {results['classes']} classes; top-5 {results['top5']:.1%}, "
-        f"macro F1 {results['macro_f1']:.3f}, weighted F1 {results['weighted_f1']:.3f}; "
-        f"chance {results['chance']:.1%}"
+        f"{arguments.weights}: test accuracy {results.top1:.1%} (top-1) of "
+        f"{results.images} images, {results.classes} classes; top-5 {results.top5:.1%}, "
+        f"macro F1 {results.macro_f1:.3f}, weighted F1 {results.weighted_f1:.3f}; "
+        f"chance {results.chance:.1%}"
     )
-    if results["top1"] <= results["chance"]:
+    if results.top1 <= results.chance:
         print(
             f"no better than chance: are its classes in the order of {data.classes}, and is "
             f"{mean} the mean that it was trained with (MEAN=)?"

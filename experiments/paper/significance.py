@@ -17,7 +17,6 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from datasets.tasks import get_task
-from experiments.grid.definition import PlannedRun, without_seed
 from experiments.paper.counted import counted
 from experiments.paper.intervals import CONFIDENCE
 from experiments.paper.places import REPORT
@@ -26,6 +25,7 @@ from experiments.paper.printed import INITS
 from experiments.paper.seed_groups import SeedGroup, group_by_seed, in_words
 from experiments.paper.tables import escaped, signed
 from experiments.paper.valid_runs import RecordedRun, Records, bare_name, read_runs
+from experiments.single_run.plan import RunPlan, without_seed
 from lib.cli import Parser
 from lib.cli import run as run_tool
 from lib.errors import UserError, unknown
@@ -69,7 +69,7 @@ def main() -> None:
     if arguments.scenario not in SCENARIOS:
         raise unknown("scenario", arguments.scenario, SCENARIOS)
     records = read_runs()
-    settings = settings_from(arguments)
+    settings = settings_from(vars(arguments))
     runs = (
         named(records, arguments.task, arguments.runs)
         if arguments.runs
@@ -78,7 +78,7 @@ def main() -> None:
     what = ", ".join(arguments.runs) or in_words(arguments.scenario, settings)
     if len(runs) < 2:
         lines = [
-            PlannedRun(arguments.task, init, arguments.scenario, settings).make_line
+            RunPlan(arguments.task, init, arguments.scenario, settings).make_line
             for init in INITS
             if init not in runs
         ]

@@ -11,8 +11,8 @@ from typing import Any
 
 from experiments.similarity.collection import Collection
 from experiments.similarity.feature_set import Source
-from experiments.single_run import record as records
 from experiments.single_run.folder import RUNS, RunFolder, run_folder
+from experiments.single_run.run_json import TRAINED, read_run_record
 from lib.errors import UserError, unknown
 from lib.files import sha256, write_text
 from models.cards import find_card, init_names
@@ -134,18 +134,16 @@ def finished_runs() -> list[str]:
 
 
 def _from_run(task: str, folder: RunFolder, weights: Path | None = None) -> Model:
-    record = records.read(folder.record)
-    if not record or record["state"] != records.TRAINED:
-        raise UserError(
-            f"{folder.path} is {record['state'] if record else 'no run'}: train it first"
-        )
-    if not record.get("mean"):
+    record = read_run_record(folder.record)
+    if not record or record.state != TRAINED:
+        raise UserError(f"{folder.path} is {record.state if record else 'no run'}: train it first")
+    if not record.mean:
         raise UserError(f"{folder.record} does not name the run's mean: train it again")
     model = Model(
         name=f"{task}/{folder.path.name}",
         deploy=folder.deploy,
         weights=weights or folder.final,
-        mean=Path(record["mean"]),
+        mean=Path(record.mean),
         task=task,
         run=folder,
     )

@@ -35,7 +35,7 @@ def main() -> None:
         task=task or None,
         init=arguments.init,
         run=bare_name(arguments.run, task) if arguments.run else None,
-        settings=settings_from(arguments),
+        settings=settings_from(vars(arguments)),
     )
     figure = plot(arguments.number, choice, read_runs())
     if figure.draw is None:

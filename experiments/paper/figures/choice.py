@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from experiments.grid.definition import PlannedRun, without_seed
 from experiments.paper.seed_groups import in_words
 from experiments.paper.valid_runs import RecordedRun, Records
-from experiments.single_run import record as states
+from experiments.single_run import run_json as states
+from experiments.single_run.plan import RunPlan, without_seed
 from prototxt.settings import PAPER, Settings
 
 PAPER_IN_WORDS = "100 epochs at a learning rate of 1e-4, as in the paper"
@@ -33,7 +33,7 @@ class Choice:
         return f"Settings: {in_words('', self.settings).lstrip(', ') or PAPER_IN_WORDS}."
 
 
-def pick(records: Records, wanted: PlannedRun) -> RecordedRun | None:
+def pick(records: Records, wanted: RunPlan) -> RecordedRun | None:
     """The run with the lowest seed that is the wanted one in all else, trained or on its way.
 
     One that was edited by hand only where there is no other.
