@@ -167,7 +167,7 @@ evaluate:  ## step 5: test, each test image once
 ifndef DATA
 # First make: experiments.single_run.plan checks the words, says what is missing, and tells the files to work on.
 $(STEPS): .venv/.ready
-	@plan=$$($(PY) -m experiments.single_run.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@ $$plan"
+	@plan=$$($(PY) -m tools.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@ $$plan"
 else
 lists: $(DATA)/lists.json
 
@@ -202,7 +202,7 @@ evaluate: train
 endif
 
 verify-lmdb: .venv/.ready  ## read TASK's LMDBs again: keys, labels, sizes, mean; some images too
-	@plan=$$($(PY) -m experiments.single_run.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@-of $$plan"
+	@plan=$$($(PY) -m tools.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@-of $$plan"
 
 verify-lmdb-of:
 	@$(PY) -m tools.verify_lmdb --data '$(DATA)' --decode 20

@@ -46,7 +46,7 @@ def main() -> None:
         task=task or None,
         init=arguments.init,
         run=bare_name(arguments.run, task) if arguments.run else None,
-        settings=settings_from(arguments),
+        settings=settings_from(vars(arguments)),
         raw=arguments.raw,
     )
     figure = plot(arguments.figure.removeprefix("fig"), choice, read_runs())

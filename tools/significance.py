@@ -32,7 +32,7 @@ def main() -> None:
         read_runs(),
         arguments.task,
         arguments.scenario,
-        settings_from(arguments),
+        settings_from(vars(arguments)),
         arguments.runs,
     )
     pairs = compare(chosen.runs)

@@ -12,12 +12,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from datasets.folders import DataFolder
 from experiments.paper.places import REPORT
-from experiments.single_run import record as records
 from experiments.single_run.evaluation import score_weights
+from experiments.single_run.results_json import Results, Tested, write_results
 from lib.caffe.client import Engine, find_engine
 from lib.caffe.device import Device
 from lib.errors import UserError
@@ -34,7 +33,7 @@ class Scored:
     """Foreign weights and what they reached."""
 
     weights: Path
-    results: dict[str, Any]  # as results.json has them
+    results: Results  # as results.json has them
     file: Path  # results.json, with predictions.csv, confusion.csv and confusion.png beside it
     classes: Path  # the task's classes.txt
     mean: str | None  # the mean file that was subtracted
@@ -81,30 +80,25 @@ def score_foreign(
     else:
         write_text(used, caffenet(engine, weights, task, data, mean or data.mean))
     device = find_device()
-    results = score_weights(weights, used, data, device, out=out, task=task)
-    results |= {
-        "tested": {"weights": digest, "list": sha256(data.list("test"))},
-        "net": str(net or used),
-        "mean": used_mean,
-        "when": records.now(),
-        "engine": device.about,
-    }
+    tested = Tested(weights=digest, list=sha256(data.list("test")))
+    results = score_weights(weights, used, data, device, out=out, task=task, tested=tested)
+    results.net, results.mean = str(net or used), used_mean
     file = out / "results.json"
-    write_text(file, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    write_results(file, results)
     return Scored(weights, results, file, data.classes, used_mean)
 
 
 def summary(scored: Scored) -> str:
     """What was reached, and what may be wrong, in a few lines."""
     results = scored.results
-    top5 = f"top-5 {results['top5']:.1%}, " if results["classes"] > 5 else ""
+    top5 = f"top-5 {results.top5:.1%}, " if results.classes > 5 else ""
     lines = [
-        f"{scored.weights}: test accuracy {results['top1']:.1%} (top-1) of "
-        f"{results['images']} images, {results['classes']} classes; {top5}"
-        f"macro F1 {results['macro_f1']:.3f}, weighted F1 {results['weighted_f1']:.3f}; "
-        f"chance {results['chance']:.1%}"
+        f"{scored.weights}: test accuracy {results.top1:.1%} (top-1) of "
+        f"{results.images} images, {results.classes} classes; {top5}"
+        f"macro F1 {results.macro_f1:.3f}, weighted F1 {results.weighted_f1:.3f}; "
+        f"chance {results.chance:.1%}"
     ]
-    if results["top1"] <= results["chance"]:
+    if results.top1 <= results.chance:
         lines.append(
             f"no better than chance: are its classes in the order of {scored.classes}, and is "
             f"{scored.mean or 'the mean of its net'} the mean that it was trained with (MEAN=)?"

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from experiments.grid.definition import PlannedRun, without_seed
 from experiments.paper.counted import counted
 from experiments.paper.intervals import CONFIDENCE
 from experiments.paper.places import REPORT
@@ -24,6 +23,7 @@ from experiments.paper.printed import INITS
 from experiments.paper.seed_groups import SeedGroup, group_by_seed, in_words
 from experiments.paper.tables import signed
 from experiments.paper.valid_runs import RecordedRun, Records, bare_name
+from experiments.single_run.plan import RunPlan, without_seed
 from lib import text_tables
 from lib.errors import UserError, unknown
 from lib.files import write_text
@@ -81,9 +81,7 @@ def choose_runs(
     what = ", ".join(names) or in_words(scenario, settings)
     if len(runs) < 2:
         lines = [
-            PlannedRun(task, init, scenario, settings).make_line
-            for init in INITS
-            if init not in runs
+            RunPlan(task, init, scenario, settings).make_line for init in INITS if init not in runs
         ]
         raise UserError(
             f"{task} ({what}): tested runs: {len(runs)}; two are needed to compare; "

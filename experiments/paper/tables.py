@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import pvariance
 from typing import Any
 
-from experiments.grid.definition import PlannedRun, load_grid, without_seed
+from experiments.grid.definition import load_grid
 from experiments.paper import printed
 from experiments.paper.intervals import beyond_chance
 from experiments.paper.seed_groups import (
@@ -23,6 +23,7 @@ from experiments.paper.seed_groups import (
     in_words,
 )
 from experiments.paper.valid_runs import Records
+from experiments.single_run.plan import RunPlan, without_seed
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
 
@@ -302,7 +303,7 @@ def grid_table(grid: Path, records: Records) -> Table:
     planned = load_grid(grid)
     every = group_by_seed(records.tested)
     inits = list(dict.fromkeys(plan.init for plan in planned))
-    kinds: dict[tuple[str, str, str], dict[str, PlannedRun]] = {}
+    kinds: dict[tuple[str, str, str], dict[str, RunPlan]] = {}
     for each in planned:
         words = in_words(each.scenario, each.settings, each.split)
         kinds.setdefault((each.task, words, each.split), {})[each.init] = each
@@ -413,7 +414,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def _printed(plan: PlannedRun) -> float | None:
+def _printed(plan: RunPlan) -> float | None:
     """What the paper prints for a planned run, if it is one of its."""
     if plan.split != "by_image" or without_seed(plan.settings) != PAPER:
         return None

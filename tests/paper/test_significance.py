@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.grid.definition import PlannedRun
 from experiments.paper import significance
 from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 from prototxt.settings import PAPER
 from tests.made_runs import edit_by_hand, make_run
@@ -76,7 +76,7 @@ def test_matrix_of_inits(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for seed, (init, right) in enumerate((("flickr", 500), ("hybrid", 700), ("memnet", 690))):
-        plan = PlannedRun("wga_genre", init, "all", PAPER)
+        plan = RunPlan("wga_genre", init, "all", PAPER)
         make_run(RUNS, plan, right=right, images=1000, seed=seed)
     run_it(monkeypatch, "--task", "wga_genre")
     said = capsys.readouterr().out
@@ -107,7 +107,7 @@ def test_named_runs(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for scenario in ("all", "only_last"):
-        make_run(RUNS, PlannedRun("wga_genre", "hybrid", scenario, PAPER))
+        make_run(RUNS, RunPlan("wga_genre", "hybrid", scenario, PAPER))
     names = ["hybrid-all", "hybrid-only_last"]
     run_it(monkeypatch, "--task", "wga_genre", "--runs", *names)
     said = capsys.readouterr().out
@@ -124,15 +124,15 @@ def test_named_runs(
 def test_an_edited_run_is_told(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
-    edit_by_hand(make_run(RUNS, PlannedRun("wga_genre", "flickr", "all", PAPER)))
+    make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
+    edit_by_hand(make_run(RUNS, RunPlan("wga_genre", "flickr", "all", PAPER)))
     run_it(monkeypatch, "--task", "wga_genre")
     said = capsys.readouterr().out
     assert "experiments/runs/wga_genre/flickr-all: edited by hand (train_val.prototxt)" in said
 
 
 def test_one_run_is_not_enough(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
+    make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
     with pytest.raises(UserError) as caught:
         run_it(monkeypatch, "--task", "wga_genre")
     said = str(caught.value)
@@ -141,10 +141,10 @@ def test_one_run_is_not_enough(place: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_other_test_images_cannot_be_compared(place: Path) -> None:
-    one = make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
+    one = make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
     two = make_run(
         RUNS,
-        PlannedRun("wga_genre", "flickr", "all", PAPER),
+        RunPlan("wga_genre", "flickr", "all", PAPER),
         pictures=[f"other {n}.jpg" for n in range(100)],
     )
     runs = {run.name: run for run in read_runs().tested}
@@ -155,8 +155,8 @@ def test_other_test_images_cannot_be_compared(place: Path) -> None:
 
 
 def test_predictions_that_disagree_with_the_results_are_refused(place: Path) -> None:
-    folder = make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
-    make_run(RUNS, PlannedRun("wga_genre", "flickr", "all", PAPER))
+    folder = make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
+    make_run(RUNS, RunPlan("wga_genre", "flickr", "all", PAPER))
     path = folder / "predictions.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))

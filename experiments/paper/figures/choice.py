@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.catalogue import RAW
-from experiments.grid.definition import PlannedRun, without_seed
 from experiments.paper.seed_groups import in_words
 from experiments.paper.valid_runs import RecordedRun, Records
-from experiments.single_run import record as states
+from experiments.single_run import run_json as states
+from experiments.single_run.plan import RunPlan, without_seed
 from prototxt.settings import PAPER, Settings
 
 PAPER_IN_WORDS = "100 epochs at a learning rate of 1e-4, as in the paper"
@@ -41,7 +41,7 @@ class Choice:
         return f"Settings: {in_words('', self.settings).lstrip(', ') or PAPER_IN_WORDS}."
 
 
-def pick(records: Records, wanted: PlannedRun) -> RecordedRun | None:
+def pick(records: Records, wanted: RunPlan) -> RecordedRun | None:
     """The run with the lowest seed that is the wanted one in all else, trained or on its way.
 
     One that was edited by hand only where there is no other.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from experiments.grid.definition import PlannedRun
 from experiments.paper.figures.choice import Choice, edited
 from experiments.paper.figures.plot import Plot
 from experiments.paper.predictions import read_confusion
@@ -15,6 +14,7 @@ from experiments.paper.seed_groups import best, group_by_seed
 from experiments.paper.valid_runs import RecordedRun, Records
 from experiments.single_run.confusion import Matrix, draw, fits_column
 from experiments.single_run.metrics import shares
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 
 _TASKS = {
@@ -47,7 +47,7 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
     for task in (choice.task,) if choice.task else _TASKS[number]:
         run = chosen_run(task, choice, records)
         if run is None:
-            missing.append(PlannedRun(task, choice.init, "all", choice.settings).make_line)
+            missing.append(RunPlan(task, choice.init, "all", choice.settings).make_line)
             continue
         try:
             found.append(_Found(run, *read_confusion(run)))

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.grid.definition import PlannedRun
 from experiments.paper.figures.choice import Choice, edited, inits_of, pick
 from experiments.paper.figures.plot import COLOURS, LINES, MARKERS, Plot, bare
 from experiments.paper.printed import INITS
 from experiments.paper.valid_runs import RecordedRun, Records
-from experiments.single_run import record as states
+from experiments.single_run import run_json as states
 from experiments.single_run.curve import read
 from experiments.single_run.figure_style import TITLE_SIZE, is_column, wrapped_title
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
 
@@ -27,7 +27,7 @@ class _Line:
 
     panel: str
     label: str
-    wanted: PlannedRun
+    wanted: RunPlan
 
 
 def plot(number: str, choice: Choice, records: Records) -> Plot:
@@ -36,16 +36,14 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
     settings = choice.settings
     if number == "7":
         lines = [
-            _Line(
-                f"from {choice.init}", scenario, PlannedRun(task, choice.init, scenario, settings)
-            )
+            _Line(f"from {choice.init}", scenario, RunPlan(task, choice.init, scenario, settings))
             for scenario in SCENARIOS
         ]
         title = f"{choice.heading(number)}: validation accuracy of the scenarios, {task}"
     else:
         inits = inits_of(records, task, settings, INITS) if choice.task else INITS
         lines = [
-            _Line(words, init, PlannedRun(task, init, scenario, settings))
+            _Line(words, init, RunPlan(task, init, scenario, settings))
             for scenario, words in (("all", "all layers learn"), ("only_last", "only the last"))
             for init in inits
         ]

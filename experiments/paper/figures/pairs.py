@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from experiments.grid.definition import PlannedRun
 from experiments.paper.figures.choice import Choice, edited
 from experiments.paper.figures.confusion import chosen_run
 from experiments.paper.figures.paintings import Cell, draw_paintings
@@ -19,6 +18,7 @@ from experiments.paper.predictions import images_root, read_confusion, read_pred
 from experiments.paper.valid_runs import RecordedRun, Records
 from experiments.single_run.figure_style import is_column
 from experiments.single_run.metrics import shares
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 
 _TASK = "wikiart_style"
@@ -52,7 +52,7 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
         "(those of which the net was surest), and paintings of the second.",
         table=table,
         draw=(lambda width: _draw(table, root, title, width)) if len(table) else None,
-        missing=() if run else (PlannedRun(task, choice.init, "all", choice.settings).make_line,),
+        missing=() if run else (RunPlan(task, choice.init, "all", choice.settings).make_line,),
         remarks=(*remarks, *edited([run] if run else [])),
     )
 

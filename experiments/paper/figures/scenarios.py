@@ -5,14 +5,14 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.grid.definition import PlannedRun
 from experiments.paper import printed
 from experiments.paper.figures.choice import Choice, edited, pick
 from experiments.paper.figures.plot import COLOURS, PRINTED_COLOUR, Plot, bare
 from experiments.paper.seed_groups import find, group_by_seed
 from experiments.paper.valid_runs import RecordedRun, Records
-from experiments.single_run import record as states
+from experiments.single_run import run_json as states
 from experiments.single_run.figure_style import SMALLEST, is_column, wrapped_title
+from experiments.single_run.plan import RunPlan
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER
 
@@ -26,7 +26,7 @@ def accuracy(number: str, choice: Choice, records: Records) -> Plot:
     for scenario in SCENARIOS:
         cell = find(every, task, choice.init, scenario, choice.settings)
         if cell is None:
-            missing.append(PlannedRun(task, choice.init, scenario, choice.settings).make_line)
+            missing.append(RunPlan(task, choice.init, scenario, choice.settings).make_line)
         remarks += edited(cell.runs) if cell else []
         low, high = cell.interval if cell and cell.interval else (None, None)
         rows.append(
@@ -62,9 +62,9 @@ def time(number: str, choice: Choice, records: Records) -> Plot:
     task = choice.task or _TASK
     rows, missing, remarks, machines = [], [], [], set()
     for scenario in SCENARIOS:
-        wanted = PlannedRun(task, choice.init, scenario, choice.settings)
+        wanted = RunPlan(task, choice.init, scenario, choice.settings)
         run = pick(records, wanted)
-        if run is None or run.state != states.TRAINED or not run.record.get("seconds"):
+        if run is None or run.state != states.TRAINED or not run.record.seconds:
             missing.append(wanted.make_line)
             continue
         machines.add(_machine(run))
@@ -72,8 +72,8 @@ def time(number: str, choice: Choice, records: Records) -> Plot:
         rows.append(
             {
                 "scenario": scenario,
-                "hours": run.record["seconds"] / 3600,
-                "iterations": run.record["iteration"],
+                "hours": run.record.seconds / 3600,
+                "iterations": run.record.iteration,
                 "machine": _machine(run),
                 "run": run.name,
             }
@@ -171,10 +171,10 @@ def _printed(task: str, choice: Choice, scenario: str) -> float | None:
 def _machine(run: RecordedRun) -> str:
     """On what a run was trained, in words: its time depends on it."""
     words = []
-    for sitting in run.record.get("sittings", []):
-        engine = sitting.get("engine") or {}
-        if sitting.get("gpu") is not None:
-            words.append(f"GPU {sitting['gpu']}")
+    for session in run.record.sessions:
+        engine = session.engine
+        if session.gpu is not None:
+            words.append(f"GPU {session.gpu}")
         else:
             words.append(f"CPU ({engine.get('blas_kernel')}, {engine.get('threads')} threads)")
     return " and ".join(dict.fromkeys(words)) or "an unknown machine"
