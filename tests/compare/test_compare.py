@@ -107,7 +107,7 @@ I0304 16:33:17.0 7000 solver.cpp:581]     [0.0]    Test net output #0: accuracy/
 I0304 16:33:17.0 7000 solver.cpp:581]     [0.0]    Test net output #1: loss = 1.6 (* 1 = 1.6 loss)
 I0304 16:33:18.0 7000 solver.cpp:342]     [0.0] Iteration 0 (0.635 s), 0/20ep, loss = 1.62
 I0304 16:33:18.0 7000 sgd_solver.cpp:180] [0.0] Iteration 0, lr = 0.002, m = 0.9, wd = 0.0005
-I0304 16:33:19.0 7000 solver.cpp:337] [0.0] Iteration 5 (5 iter/s, 0.9s/5 iter), 0.9/20ep, loss = 1.4
+I0304 16:33:19.0 7000 solver.cpp:337] [0.0] Iteration 5 (5/s, 0.9s/5 iter), 0.9/20ep, loss = 1.4
 """
 
 NVCAFFE_11 = """\

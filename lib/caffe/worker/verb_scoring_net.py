@@ -26,7 +26,7 @@ def run(request, emit):
     """
     path = request["net"]
     param = prototxts.read_net(path)
-    layers = [layer for layer in param.layer if prototxts.in_phase(layer, caffe.TEST)]
+    layers = prototxts.in_phase(param, caffe.TEST)
     sources = [layer for layer in layers if layer.type in DATA]
     if len(sources) > 1:
         raise WorkerError(
