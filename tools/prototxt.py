@@ -43,7 +43,7 @@ def main() -> None:
         init=arguments.init,
         scenario=arguments.scenario,
         gpu=_gpu(arguments.gpu),
-        settings=settings_from(arguments),
+        settings=settings_from(vars(arguments)),
     )
     outcomes = write_unedited(out, render(wanted), force=arguments.force)
     # Caffe aborts when the folder of its snapshots is not there.
