@@ -71,7 +71,10 @@ def pixels_of(data: bytes) -> int:
         height, width = _jpeg_size(data)
     else:
         try:
-            with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            with (
+                warnings.catch_warnings(action="ignore"),
+                Image.open(io.BytesIO(data), formats=_FORMATS) as image,
+            ):
                 width, height = image.size
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
             return 0

@@ -127,7 +127,7 @@ def on_disk(names: pd.Series, folder: Path) -> pd.Series:
 def _walk(folder: str, path: str, around: tuple[tuple[int, int], ...]) -> Iterator[str]:
     """The files below `folder`, whose path is `path`; `around` are the folders it lies in."""
     try:
-        here = os.stat(folder)
+        here = Path(folder).stat()
         inside = (here.st_dev, here.st_ino)
         if inside in around:
             return
