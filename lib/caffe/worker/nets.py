@@ -10,6 +10,7 @@ import caffemodel
 import device
 import images
 import prototxts
+import python_layers
 from errors import WorkerError
 
 KEPT = 4  # nets in memory; CaffeNet takes 230 MB
@@ -71,6 +72,7 @@ def _load(asked, blob, batch, backward):
                 layer.param.add()
             for each in layer.param:
                 each.lr_mult = 0
+    python_layers.load(param.layer, asked["deploy"])
     mean = images.read_mean(asked["mean"])
     _, layers = caffemodel.read(asked["weights"])
     folder = tempfile.mkdtemp()

@@ -5,6 +5,7 @@ import io
 import os
 
 import caffe
+import python_layers
 from caffe.proto import caffe_pb2
 from errors import WorkerError
 from google.protobuf import text_format
@@ -23,7 +24,8 @@ def read_net(path):
 def check_layers(layers, path):
     """Raise WorkerError for what Caffe would abort on without naming the layer or the file.
 
-    These are an unknown type, and a Data layer whose database is not there.
+    These are an unknown type, a Data layer whose database is not there, and a Python layer whose
+    module can't be imported.
     """
     known = list(caffe.layer_type_list())
     for layer in layers:
@@ -41,6 +43,7 @@ def check_layers(layers, path):
             is_lmdb = layer.data_param.backend == caffe_pb2.DataParameter.LMDB
             if is_lmdb and not os.path.exists(os.path.join(source, "data.mdb")):
                 raise WorkerError("{}: its source {} is no LMDB".format(at, source))
+    python_layers.load(layers, path)
 
 
 def write(message, path):
