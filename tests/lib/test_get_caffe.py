@@ -572,9 +572,9 @@ import caffe
 
 class Double(caffe.Layer):
     def setup(self, bottom, top):
-        import cv2  # of this Caffe's own Python
+        import skimage  # of this Caffe's own Python
 
-        print("cv2 is", cv2.__file__, flush=True)
+        print("skimage is", skimage.__file__, flush=True)
 
     def reshape(self, bottom, top):
         top[0].reshape(*bottom[0].data.shape)
@@ -610,11 +610,11 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "
 def test_caffe_itself_trains_a_net_with_a_layer_in_python(
     installed: Path, tmp_path: Path, variable: str | None
 ) -> None:
-    """And another Python's cv2, as ROS puts on PYTHONPATH, does not get in its way."""
+    """And another Python's packages, as ROS puts on PYTHONPATH, do not get in its way."""
     ros, layers, here = (tmp_path / name for name in ("ros", "my layers", "here"))
     for folder in (ros, layers, here):
         folder.mkdir()
-    for module in ("cv2", "caffe", "enum"):
+    for module in ("skimage", "caffe", "enum"):
         (ros / f"{module}.py").write_text("raise ImportError('of another Python')\n")
     ((layers if variable else here) / "a_layer.py").write_text(LAYER)
     (here / "net.prototxt").write_text(PYTHON_NET)
@@ -636,7 +636,7 @@ def test_caffe_itself_trains_a_net_with_a_layer_in_python(
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Optimization Done" in done.stderr
-    assert f"cv2 is {installed}/root" in done.stdout
+    assert f"skimage is {installed}/root" in done.stdout
 
 
 def test_launcher_works_through_links(
