@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -25,8 +25,9 @@ from lib.caffe.install.build import check_machine
 from lib.caffe.install.debs import fetch
 from lib.caffe.install.pins import Package, read_lock
 from lib.errors import UserError
-from lib.exclusive_lock import alone
+from lib.exclusive_lock import exclusive_lock
 from lib.files import readable, require_space, whole_file
+from lib.machine import free_memory, usable_cores
 
 BUILD_LOCK = HERE / "build.lock"
 _LAYOUT = "1"  # of the result; a new number builds anew
@@ -92,7 +93,7 @@ def build(order: Order) -> list[str]:
         order.work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {order.work}: {error.strerror}") from error
-    with alone(order.work, "a build of Caffe") as lock:
+    with exclusive_lock(order.work, "a build of Caffe") as lock:
         try:
             record = _build(order, host, wish, lock)
         except KeyboardInterrupt:
@@ -231,8 +232,9 @@ def _flags(prefix: Path, host: Host, cuda: Cuda | None, work: Path) -> list[str]
 def _folder(work: Path, key: str, order: Order) -> Path:
     """Where this recipe compiles; what another recipe has compiled is cleared away."""
     kind = "cpu" if order.cpu else "gpu"
-    for other in work.glob(f"build-{kind}-*"):
-        if other.name != f"build-{kind}-{key}" or order.force:
+    recipe = re.compile(rf"build-{kind}-[0-9a-f]{{16}}")  # named by stages.digest
+    for other in list(work.iterdir()):
+        if recipe.fullmatch(other.name) and (other.name != f"build-{kind}-{key}" or order.force):
             shutil.rmtree(other, ignore_errors=True)
     return work / f"build-{kind}-{key}"
 
@@ -244,12 +246,4 @@ def _size(folder: Path) -> int:
 
 def _jobs() -> int:
     """As many compilers as cores, and no more than fit in memory: up to 1.5 GB each."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        meminfo = Path("/proc/meminfo").read_text(encoding="utf-8")
-        available = next(
-            int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemAvailable")
-        )
-    except (OSError, StopIteration, ValueError):
-        return cores
-    return max(1, min(cores, available // 1_500_000))
+    return max(1, min(usable_cores(), int(free_memory() / 1.5e9)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -26,8 +25,8 @@ from lib.caffe.install.pins import read_lock, write_lock
 from lib.caffe.install.runpaths import set_run_paths
 from lib.caffe.install.unpack import unpack
 from lib.errors import UserError
-from lib.exclusive_lock import alone
-from lib.files import readable, require_space, whole_folder
+from lib.exclusive_lock import exclusive_lock
+from lib.files import readable, remove_leftovers, require_space, whole_folder
 
 _NEEDED = 600_000_000  # bytes on disk while installing; 440 MB stay
 _GLIBC = (2, 31)  # Debian 11's
@@ -68,14 +67,15 @@ def install(
         into.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {into.parent}: {error.strerror}") from error
-    with alone(into.parent, "the installation of Caffe"):
-        # What a killed whole_folder left, 400 MB, goes even if nothing is to be done.
-        for leftover in into.parent.glob(f".{into.name}.*.part"):
-            shutil.rmtree(leftover, ignore_errors=True)
+    if not os.access(into.parent, os.W_OK):
         if not force and is_intact(into) and blas in (None, installed_blas(into)):
             return Installed(False, [f"{into}: up to date{_note(into, blas)}"])
-        if not os.access(into.parent, os.W_OK):
-            raise UserError(f"cannot install Caffe: {into.parent} is not writable for this user")
+        raise UserError(f"cannot install Caffe: {into.parent} is not writable for this user")
+    with exclusive_lock(into.parent, "the installation of Caffe"):
+        # What a killed whole_folder left, 400 MB, goes even if nothing is to be done.
+        remove_leftovers([into])
+        if not force and is_intact(into) and blas in (None, installed_blas(into)):
+            return Installed(False, [f"{into}: up to date{_note(into, blas)}"])
         require_space(into.parent, _NEEDED, "Caffe")
         packages = packages_with(blas or OPENBLAS, read_lock())
         files = fetch(packages, folder=debs, mirror=mirror)

@@ -13,7 +13,7 @@ from lib.caffe.install.errors import no_caffe
 from lib.caffe.install.mirrors import addresses
 from lib.caffe.install.pins import Package
 from lib.cli import progress
-from lib.exclusive_lock import alone
+from lib.exclusive_lock import exclusive_lock
 from lib.files import readable, require_space
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -71,7 +71,7 @@ def _from_folder(packages: list[Package], folder: Path) -> dict[Package, Path]:
 
 
 def _download(packages: list[Package], cache: Path, mirror: str | None) -> dict[Package, Path]:
-    with alone(cache, "the download of Caffe's packages"):
+    with exclusive_lock(cache, "the download of Caffe's packages"):
         _remove_leftovers(packages, cache)
         found = {p: cache / p.file for p in packages if p.is_in(cache / p.file)}
         packages = [package for package in packages if package not in found]
