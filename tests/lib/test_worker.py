@@ -303,7 +303,7 @@ def test_other_signals_end_it_in_good_order_too(
         world.device.engine.call(
             "train", request(world, "a", FOREVER), on_event=at_iteration(3, send)
         )
-    assert newest_whole(world.folder("a").snapshots / "caffenet", "these")
+    assert Snapshots(world.folder("a").snapshots / "caffenet", "these", "this").newest()
 
 
 def test_a_second_ctrl_c_kills(world: World) -> None:
@@ -357,7 +357,7 @@ def test_the_worker_ends_with_a_killed_parent_after_a_snapshot(world: World) -> 
         (worker,) = workers(parent.pid)
         parent.kill()
         wait_until(lambda: not alive(worker), 10)
-    assert newest_whole(world.folder("a").snapshots / "caffenet", "these")
+    assert Snapshots(world.folder("a").snapshots / "caffenet", "these", "this").newest()
 
 
 # ---- Engines that are none ----
