@@ -24,7 +24,7 @@ SETTINGS    := EPOCHS LR LR_STEP_EPOCHS LR_GAMMA MOMENTUM WEIGHT_DECAY BATCH DRO
 VARIABLES   := $(SETTINGS) INIT SCENARIO SPLIT SPLIT_SEED RAW GPU THREADS RUN FORCE KEEP TASK \
                SKIP_BROKEN WORKERS SOURCE WEIGHTS FILE MEAN TESTS GRID SCHEDULER SIDE_BY_SIDE \
                BENCHES CUDA_ARCH CUDNN CUDA_HOME JOBS OTHER LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K LABEL INDEX BLOB HOST PORT \
-               PYTHON CAFFE_PYTHON CAFFE_DEBS DEBIAN_MIRROR
+               PYTHON CAFFE_PYTHON CAFFE_DEBS CAFFE_BLAS DEBIAN_MIRROR
 TARGETS     := $(sort $(shell sed -n 's/^\([a-z0-9][a-z0-9 -]*\):[^\#=]*\#\#.*/\1/p' Makefile))
 # However tasks.toml was saved: UTF-16's zeros and byte order marks are dropped, a CR ends a line.
 TASKS       := $(shell tr -d '\000\357\273\277\376\377' < datasets/tasks.toml | tr '\r' '\n' | \
@@ -107,7 +107,7 @@ help:  ## this page
 
 venv: .venv/.ready  ## the Python packages, into .venv
 
-caffe: .venv/.ready  ## BVLC Caffe, into .caffe; CAFFE_DEBS=folder of packages, DEBIAN_MIRROR=address
+caffe: .venv/.ready  ## BVLC Caffe, into .caffe; CAFFE_DEBS=folder of packages, DEBIAN_MIRROR=address, CAFFE_BLAS=debian
 	@$(PY) -m tools.caffe $(if $(filter caffe,$(MAKECMDGOALS)),$(FORCED))
 
 caffe-gpu: .venv/.ready  ## the same Caffe built for GPUs, into .caffe-gpu; CUDA_ARCH=, CUDNN=0, CUDA_HOME=, JOBS=
@@ -128,6 +128,9 @@ ENGINE := caffe
 endif
 ifdef CAFFE_DEBS
 export CAFFE_DEBS
+endif
+ifdef CAFFE_BLAS
+export CAFFE_BLAS
 endif
 ifdef DEBIAN_MIRROR
 export DEBIAN_MIRROR
@@ -164,7 +167,7 @@ evaluate:  ## step 5: test, each test image once
 ifndef DATA
 # First make: experiments.single_run.plan checks the words, says what is missing, and tells the files to work on.
 $(STEPS): .venv/.ready
-	@plan=$$($(PY) -m experiments.single_run.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@ $$plan"
+	@plan=$$($(PY) -m tools.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@ $$plan"
 else
 lists: $(DATA)/lists.json
 
@@ -199,7 +202,7 @@ evaluate: train
 endif
 
 verify-lmdb: .venv/.ready  ## read TASK's LMDBs again: keys, labels, sizes, mean; some images too
-	@plan=$$($(PY) -m experiments.single_run.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@-of $$plan"
+	@plan=$$($(PY) -m tools.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@-of $$plan"
 
 verify-lmdb-of:
 	@$(PY) -m tools.verify_lmdb --data '$(DATA)' --decode 20
@@ -210,32 +213,25 @@ images: .venv/.ready  ## download the images of SOURCE (wga or wikiart), or of T
 # ---- The paper's tables and figures --------------------------------------------------------------
 
 table1: .venv/.ready  ## classes and images of each task, counted from the catalogues, beside the paper's
-	@$(PY) -m experiments.paper.table1 --raw '$(RAW)'
+	@$(PY) -m tools.table $@ --raw '$(RAW)'
 
 table2 table3 table4: .venv/.ready  ## printed, ours, difference, from the runs there are
-	@$(PY) -m experiments.paper.tables $(@:table%=%)
+	@$(PY) -m tools.table $@
 
 table: .venv/.ready  ## the table of GRID, a grid of your own
-	@$(PY) -m experiments.paper.tables --grid '$(GRID)'
+	@$(PY) -m tools.table table --grid '$(GRID)'
 
-fig2 fig3: .venv/.ready  ## class distributions
-	@$(PY) -m experiments.paper.class_distribution --figure $@ --raw '$(RAW)'
-
-fig1: .venv/.ready  ## example images of each WikiArt genre
-	@$(PY) -m experiments.paper.contact_sheet --task wikiart_genre
-
-fig4: .venv/.ready  ## example images of the three sources
-	@$(PY) -m experiments.paper.contact_sheet --task wikiart_artist wga_artist ticc_artist
-
-FIGURES := fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 fig14
+FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 fig14
+fig1 fig4:  ## example paintings: one of each WikiArt genre; a few of each source; SEED=
+fig2 fig3:  ## class distributions
 fig5 fig6 fig7 fig8 fig9:  ## curves, accuracy and time, from the runs there are
 fig10 fig11 fig12 fig13 fig14:  ## confusion matrices and confused pairs; TASK=, RUN= draw them of yours
 $(FIGURES): .venv/.ready
-	@$(PY) -m experiments.paper.figures $(@:fig%=%) $(if $(TASK),--task '$(TASK)') \
+	@$(PY) -m tools.fig $@ $(if $(TASK),--task '$(TASK)') --raw '$(RAW)' \
 	  $(INIT_FLAG) $(if $(RUN),--run '$(RUN)') $(SETTING_FLAGS)
 
 report: .venv/.ready  ## experiments/report/index.html: whatever exists so far
-	@$(PY) -m experiments.paper.report
+	@$(PY) -m tools.report
 
 # ---- Many runs -----------------------------------------------------------------------------------
 
@@ -264,15 +260,15 @@ paper: .venv/.ready  ## everything: all runs of the paper, its tables and figure
 # ---- Against somebody else's Caffe, and between runs ----------------------------------------------
 
 compare: .venv/.ready $(ENGINE)  ## LOG=their.log RUN=task/run: curves; WEIGHTS=a WITH=b: layer by layer
-	@$(if $(LOG),$(PY) -m experiments.compare.logs --log '$(LOG)' --run '$(RUN)',\
-	  $(PY) -m experiments.compare.weights --weights '$(WEIGHTS)' --with '$(WITH)')
+	@$(PY) -m tools.compare $(if $(LOG),--log '$(LOG)') $(if $(RUN),--run '$(RUN)') \
+	  $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(WITH),--with '$(WITH)')
 
 significance: .venv/.ready  ## are the inits (or RUNS) different on TASK? McNemar, bootstrap
-	@$(PY) -m experiments.paper.significance --task '$(TASK)' --scenario '$(SCENARIO)' $(SETTING_FLAGS) \
+	@$(PY) -m tools.significance --task '$(TASK)' --scenario '$(SCENARIO)' $(SETTING_FLAGS) \
 	  $(if $(RUNS),--runs $(RUNS))
 
 predict: .venv/.ready $(ENGINE)  ## score a foreign WEIGHTS=file on TASK's test images; MEAN=, NET=
-	@$(PY) -m experiments.compare.foreign_weights --weights '$(WEIGHTS)' --task '$(TASK)' --split '$(SPLIT)' \
+	@$(PY) -m tools.predict --weights '$(WEIGHTS)' --task '$(TASK)' --split '$(SPLIT)' \
 	  --split-seed '$(SPLIT_SEED)' $(if $(MEAN),--mean '$(MEAN)') $(if $(NET),--net '$(NET)') $(DEVICE)
 
 # ---- Similarity ----------------------------------------------------------------------------------
@@ -285,22 +281,22 @@ features: .venv/.with-search $(ENGINE)  ## fc7 (BLOB=) of WEIGHTS on TASK or IMA
 	  $(if $(BLOB),--blob '$(BLOB)') $(if $(filter-out 0,$(SKIP_BROKEN)),--skip-broken) $(DEVICE) $(FORCED)
 
 similar: .venv/.with-search $(ENGINE)  ## the K images most similar to QUERY, once for each of MODELS
-	@$(PY) -m experiments.similarity.search --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
-	  $(if $(INDEX),--index '$(INDEX)') $(if $(BLOB),--blob '$(BLOB)') $(DEVICE)
+	@$(PY) -m tools.similar --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
+	  $(if $(INDEX),--index '$(INDEX)') $(if $(BLOB),--blob '$(BLOB)') --raw '$(RAW)' $(DEVICE)
 
 retrieval-scores: .venv/.with-search $(ENGINE)  ## precision@k and mAP of MODELS on TASK's test images
-	@$(PY) -m experiments.similarity.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
-	  $(if $(K),-k $(K)) $(DEVICE)
+	@$(PY) -m tools.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
+	  $(if $(K),--k $(K)) --raw '$(RAW)' $(DEVICE)
 
 fig15 fig16: .venv/.with-search $(ENGINE)  ## neighbours by genre and style; distances between MODELS
-	@$(PY) -m experiments.similarity.$@ --models $(MODELS) $(COLLECTION)
+	@$(PY) -m tools.$@ --models $(MODELS) $(COLLECTION)
 
 explain: .venv/.with-search $(ENGINE)  ## why did RUN (task/run) say that of IMAGE? Grad-CAM, saliency
-	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') $(DEVICE)
+	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') --raw '$(RAW)' $(DEVICE)
 
 serve: .venv/.with-search $(ENGINE)  ## the search page of MODELS on TASK, on this machine alone
-	@$(PY) -m experiments.similarity.page.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
-	  $(if $(INDEX),--index '$(INDEX)') $(if $(HOST),--host '$(HOST)') $(DEVICE)
+	@$(PY) -m tools.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
+	  $(if $(INDEX),--index '$(INDEX)') $(if $(HOST),--host '$(HOST)') --raw '$(RAW)' $(DEVICE)
 
 # ---- For developers ------------------------------------------------------------------------------
 

@@ -22,8 +22,8 @@ import httpx
 from datasets.decode import BrokenImageError, decode, read_bytes
 from lib.cli import bar
 from lib.errors import UserError
-from lib.exclusive_lock import alone
-from lib.files import readable, whole_file
+from lib.exclusive_lock import exclusive_lock
+from lib.files import readable, remove_leftovers, whole_file
 
 USER_AGENT = "fine-art-caffe/0.1 (downloads paintings for research on art classification)"
 
@@ -86,8 +86,8 @@ def download(
         raise UserError(f"the folder {root} cannot be made: {error.strerror}") from None
     if not os.access(root, os.W_OK):
         raise UserError(f"the folder {root} cannot be written to; change its owner or its mode")
-    with alone(root, f"a download to {root}", wait=False):
-        _remove_halves(root)
+    with exclusive_lock(root, f"a download to {root}", wait=False):
+        remove_leftovers(root / one.path for one in wanted)
         return _download(wanted, root, manners, check)
 
 
@@ -139,13 +139,6 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
         rows = csv.writer(handle)
         rows.writerow(["image", "url", "why"])
         rows.writerows(failures)
-
-
-def _remove_halves(root: Path) -> None:
-    """Remove what a killed download was writing at that moment (see lib.files.whole_file)."""
-    for half in root.rglob(".*.part"):
-        if not half.name.endswith(f".{os.getpid()}.part"):
-            half.unlink()
 
 
 def _is_there(root: Path, path: str, check: bool) -> bool:

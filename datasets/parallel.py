@@ -39,11 +39,6 @@ class Decoded(NamedTuple):
     warning: str  # what the decoder complained about; the image was read all the same
 
 
-def default_workers() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def decode_all(paths: Iterable[str], workers: int) -> Generator[Decoded, None, None]:
     """Decode and squash the files, in the order of `paths`, in `workers` processes.
 

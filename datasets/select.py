@@ -9,7 +9,7 @@ import pandas as pd
 
 from datasets.image_files import files_below
 from datasets.sources.wikiart_names import plain
-from datasets.table import GIVEN, Catalogue, Note, count
+from datasets.table import GIVEN, Catalogue, Note, count, some
 from datasets.tasks import Task
 from lib.errors import UserError, unknown
 
@@ -145,6 +145,18 @@ def with_images(selection: Selection, images: Path) -> Selection:
         left_out={**selection.left_out, "image file missing": len(lost)},
         notes=[*selection.notes, note],
     )
+
+
+def what_it_gives(task: Task, selection: Selection) -> str:
+    """In a line: how many classes the task's rule gives on this collection, and which fall below."""
+    printed = f" (the paper has {task.paper_classes})" if task.paper_classes else ""
+    given = (
+        f"{task.name}: {count(len(selection.classes), 'class')} with {task.rule} images{printed}"
+    )
+    below = sorted(selection.below.items(), key=lambda item: (-item[1], item[0]))
+    if not below:
+        return f"{given}; no class falls below"
+    return f"{given}; below: {some([f'{name} {size:,}' for name, size in below], 12)}"
 
 
 def without_doubles(rows: pd.DataFrame, label: str) -> tuple[pd.DataFrame, list[tuple[str, Note]]]:

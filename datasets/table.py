@@ -11,8 +11,12 @@ import pandas as pd
 
 from lib.errors import UserError
 
+<<<<<<< HEAD
 # pandas keeps texts in another way where pyarrow is installed, which only collections in parquet
 # need: nothing may depend on that.
+=======
+# Where PyArrow is installed pandas keeps text in it, and PyArrow refuses names that are not UTF-8.
+>>>>>>> main
 pd.set_option("mode.string_storage", "python")
 
 COLUMNS = (
@@ -107,7 +111,7 @@ def some(names: Sequence[object], most: int = 5) -> str:
 
 def count(number: int, noun: str) -> str:
     """'1 image', '2,777 images'."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def tidy(text: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -11,8 +12,11 @@ from typing import Any
 from lib.errors import UserError
 
 
-def _setting(default: float, help: str) -> Any:
+def _setting(default: float | str, help: str) -> Any:
     return field(default=default, metadata={"help": help})
+
+
+BN = ("", "fixed", "batch")
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,35 @@ class Settings:
         0, "images in memory at once, a divisor of the batch; 0: its largest divisor up to 32"
     )
 
+    net: str = _setting("", "net to train from scratch (empty: the init's own; else CaffeNet)")
+    freeze: str = _setting("", "freeze all layers up to and with this one, whatever the scenario")
+    bn: str = _setting(
+        "",
+        "BatchNorm's statistics: fixed as the weights bring them, or of each batch (empty: fixed "
+        "where there are weights)",
+    )
+
+    @classmethod
+    def of_record(cls, said: Mapping[str, int | float | str]) -> Settings:
+        """The settings that a record names; those that it lacks are the paper's.
+
+        Raises UserError for a setting that is not known, and for a value that makes no sense.
+        """
+        known = {each.name: each.type for each in fields(cls)}
+        for name, value in said.items():
+            if name not in known:
+                raise UserError(f"unknown setting {name!r}: written by another version?")
+            if isinstance(value, str) != (known[name] == "str"):
+                raise UserError(f"setting {name} is {value!r}")
+        return cls(**said)  # type: ignore[arg-type]
+
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            _require(each.name, math.isfinite(value), value, "a finite number")
+            if each.type != "str":
+                _require(each.name, math.isfinite(value), value, "a finite number")
+        if self.bn not in BN:
+            raise UserError(f"setting bn is {self.bn}: it must be fixed or batch")
         for name in ("epochs", "lr", "lr_gamma", "batch", "new_layer_lr"):
             value = getattr(self, name)
             _require(name, value > 0, value, "more than 0")
@@ -72,16 +101,24 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
     for each in fields(Settings):
         group.add_argument(
             _flag(each.name),
-            type=partial(_number, each.name, int if each.type == "int" else float),
+            type=_READ[each.type](each.name),
             default=each.default,
-            metavar="N",
-            help=f"{each.metadata['help']} (%(default)s)",
+            metavar="WORD" if each.type == "str" else "N",
+            help=each.metadata["help"] + ("" if each.default == "" else " (%(default)s)"),
         )
 
 
-def settings_from(arguments: argparse.Namespace) -> Settings:
-    """The settings that a tool's parsed flags ask for; UserError if one makes no sense."""
-    return Settings(**{each.name: getattr(arguments, each.name) for each in fields(Settings)})
+def settings_from(flags: Mapping[str, Any]) -> Settings:
+    """The settings that a tool's parsed flags, by name, ask for; UserError if one makes no sense.
+
+    Flags that are no settings are passed over: `settings_from(vars(arguments))`.
+    """
+    return Settings(**{each.name: flags[each.name] for each in fields(Settings)})
+
+
+def in_words(value: float | str) -> str:
+    """The value of a setting, as tables and pages have it: '0.001', '20'."""
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _number(name: str, kind: type[int] | type[float], text: str) -> float:
@@ -90,6 +127,13 @@ def _number(name: str, kind: type[int] | type[float], text: str) -> float:
     except ValueError:
         words = "a whole number" if kind is int else "a number"
         raise UserError(f"setting {name} is {text}: it must be {words}") from None
+
+
+_READ: dict[Any, Callable[[str], Callable[[str], Any]]] = {
+    "int": lambda name: partial(_number, name, int),
+    "float": lambda name: partial(_number, name, float),
+    "str": lambda name: str,
+}
 
 
 def _flag(name: str) -> str:

@@ -120,7 +120,7 @@ def copy_project(path: Path, engine: Engine) -> SmallProject:
 def _no_code(folder: str, names: list[str]) -> set[str]:
     """What copytree leaves out: data, runs, caches."""
     room = Path(folder).relative_to(PROJECT)
-    kept = {"templates"} if room == Path("prototxt") else None
+    kept = {"nets", "templates"} if room == Path("prototxt") else None
     kept = {"sources"} if room == Path("datasets") else kept
     return {
         name

@@ -1,7 +1,8 @@
 """Install BVLC Caffe 1.0 (CPU) from Debian 11's packages: without root, nothing compiled.
 
-The packages are those of lib/caffe/caffe.lock. They come from the cache folder of earlier runs,
-else from the folder named by --debs, else apt downloads them from a Debian mirror.
+The packages are those of lib/caffe/caffe.lock, with the SHA-256 that each must have. They come from
+the cache of earlier calls, else from the folder that --debs names, else from a Debian mirror:
+the one that --mirror names, or this machine's apt, or a list of mirrors on this machine.
 """
 
 from __future__ import annotations
@@ -31,10 +32,20 @@ def main() -> None:
         default=os.environ.get("DEBIAN_MIRROR") or None,
         help="a Debian mirror instead of the machine's own (DEBIAN_MIRROR)",
     )
+    parser.add_argument(
+        "--blas",
+        default=os.environ.get("CAFFE_BLAS") or None,
+        help="openblas: today's, from a wheel; debian: that of Debian 11, slower (CAFFE_BLAS; "
+        "default: openblas for a new installation, no change for one that is there)",
+    )
     parser.add_argument("--force", action="store_true", help="install again even if up to date")
     arguments = parser.parse_args()
     done = install(
-        arguments.into, debs=arguments.debs, mirror=arguments.mirror, force=arguments.force
+        arguments.into,
+        debs=arguments.debs,
+        mirror=arguments.mirror,
+        blas=arguments.blas,
+        force=arguments.force,
     )
     for line in done.words:
         print(line)

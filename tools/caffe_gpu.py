@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from lib.caffe.gpu.build import Order, build, fetch_into
+from lib.caffe.install.blas import OPENBLAS
 from lib.cli import Parser, positive, run
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -47,6 +48,11 @@ def main() -> None:
         help="a Debian mirror instead of the machine's own (DEBIAN_MIRROR)",
     )
     parser.add_argument(
+        "--blas",
+        default=os.environ.get("CAFFE_BLAS") or OPENBLAS,
+        help="openblas: today's, from a wheel; debian: that of Debian 11, slower (CAFFE_BLAS)",
+    )
+    parser.add_argument(
         "--cpu",
         action="store_true",
         help="build without CUDA, into .caffe-cpu: to compare this build with Debian's own",
@@ -55,7 +61,7 @@ def main() -> None:
         "--fetch-into",
         type=Path,
         metavar="FOLDER",
-        help="build nothing: put all Debian packages into a folder, for --debs on another machine",
+        help="build nothing: put all packages into a folder, for --debs on another machine",
     )
     parser.add_argument("--force", action="store_true", help="build again even if up to date")
     arguments = parser.parse_args()
@@ -71,6 +77,7 @@ def main() -> None:
         jobs=arguments.jobs,
         debs=arguments.debs,
         mirror=arguments.mirror,
+        blas=arguments.blas,
         force=arguments.force,
     )
     for line in build(order):

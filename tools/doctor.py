@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from packaging.requirements import Requirement
 
 from lib.caffe.client import GPU_BUILD, INSTALLED, find_engine
 from lib.caffe.gpu.build import describe, read_record
+from lib.caffe.install.blas import processor_flags
 from lib.caffe.install.build import is_intact
-from lib.caffe.install.kernels import processor
 from lib.cli import Parser, run
 from lib.errors import UserError
 from lib.files import readable
@@ -100,7 +100,7 @@ def check_engine() -> list[Finding]:
             f"({engine.python})",
         ),
         Finding(OK, "can use GPU 0" if about["gpu"] else "CPU only (or there is no GPU 0)"),
-        judge_blas(about, processor()),
+        judge_blas(about, processor_flags()),
     ]
     if built := read_record(GPU_BUILD.parent.parent):
         chosen = "taken" if engine.python == GPU_BUILD else "not taken"
@@ -112,17 +112,19 @@ def check_engine() -> list[Finding]:
     return findings
 
 
-def judge_blas(about: dict[str, Any], cpu: str) -> Finding:
-    """The BLAS of an engine on a processor (as kernels.processor() names it): is it a slow one?"""
+def judge_blas(about: dict[str, Any], flags: Collection[str]) -> Finding:
+    """The BLAS of an engine on a processor with these flags: is it a slow one?"""
     blas = about["blas"]
     if not blas:
         return Finding(OK, "BLAS: not found among the engine's libraries")
     words = f"BLAS: {blas}"
+    if about["blas_version"]:
+        words += f", OpenBLAS {about['blas_version']}"
     if about["blas_kernel"]:
         words += f", kernel {about['blas_kernel']}, {about['threads']} threads"
     if Path(blas).name.startswith("libblas"):
         return Finding(MISSING, f"{words}: the slow reference BLAS; install OpenBLAS for it")
-    if about["blas_kernel"] in _OLD_KERNELS and " avx2 fma" in cpu:
+    if about["blas_kernel"] in _OLD_KERNELS and {"avx2", "fma"} <= set(flags):
         words += ": a slow kernel for this processor; OPENBLAS_CORETYPE=Haswell is faster"
         return Finding(MISSING, words)
     return Finding(OK, words)

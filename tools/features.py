@@ -6,9 +6,9 @@ import argparse
 import time
 from pathlib import Path
 
-from experiments.similarity.collection_flags import add_collection_flags, collection_from
-from experiments.similarity.extraction import extract
+from experiments.similarity.choose_collection import CollectionChoice, add_collection_flags
 from experiments.similarity.feature_models import BATCH, FC7, find_model
+from experiments.similarity.make_features import make_features
 from lib.caffe.device import add_device_flags, pick_device
 from lib.cli import Parser, positive, run
 from lib.files import readable
@@ -20,11 +20,17 @@ def main() -> None:
     models = [find_model(word, arguments.mean) for word in arguments.weights]
     for model in models:
         model.check_blob(arguments.blob)
-    collection = collection_from(arguments)
+    collection = CollectionChoice(
+        arguments.task,
+        arguments.images,
+        arguments.split,
+        arguments.split_seed,
+        arguments.parts,
+    ).open()
     device = pick_device(arguments)
     for model in models:
         began = time.monotonic()
-        features = extract(
+        features = make_features(
             collection,
             model,
             device,

@@ -8,9 +8,11 @@ from pathlib import Path
 from datasets.catalogue import RAW, missing, read_catalogue, write_out_images
 from datasets.folders import PARTS, SPLITS, DataFolder, data_folder
 from datasets.lists import make_lists, read_record
-from datasets.select import select, with_images
+from datasets.select import select, what_it_gives, with_images
+from datasets.sources.wikiart_release import known_bad
 from datasets.table import Note
 from datasets.tasks import TASKS, get_task
+from datasets.works import write_works
 from lib.cli import Parser, run
 from lib.errors import UserError
 
@@ -55,10 +57,15 @@ def main() -> None:
         split=args.split,
         force=args.force,
     )
+    write_works(folder, catalogue.table, selection.table["image"])
     record = read_record(folder)
-    for warning in record["warnings"]:
+    for warning in record.warnings:
         print(f"warning: {Note(warning['what'], warning['rows'])}", file=sys.stderr)
-    counts = record["counts"]
+    for line in known_bad(selection.notes):
+        print(line, file=sys.stderr)
+    if selection.below or task.paper_classes:
+        print(what_it_gives(task, selection))
+    counts = record.counts
     sizes = ", ".join(f"{part} {counts[part]:,}" for part in PARTS)
     print(
         f"{task.name}: {len(selection.table):,} images in {len(selection.classes)} classes: "

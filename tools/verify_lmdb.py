@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets.folders import DataFolder
-from datasets.lists import images_root
+from datasets.records import images_root
 from datasets.verify import verify_lmdbs
 from lib.cli import Parser, positive, run
 from lib.errors import UserError
@@ -32,8 +32,8 @@ def main() -> None:
     problems = verify_lmdbs(folder, root, args.decode)
     if problems:
         raise UserError(
-            f"{len(problems)} problems in {folder.path}; build the LMDBs again with FORCE=1 "
-            "(make_lmdb --force):" + "".join(f"\n  {problem}" for problem in problems[:20])
+            f"{len(problems)} problems in {folder.path}; build the LMDBs again with FORCE=1:"
+            + "".join(f"\n  {problem}" for problem in problems[:20])
         )
     print(f"{folder.path}: keys, labels, sizes and mean are as the lists say")
 

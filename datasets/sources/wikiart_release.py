@@ -99,6 +99,16 @@ def from_folders(images: pd.DataFrame, listing: Listing) -> Catalogue | None:
     return finish(rows[columns], listing, edition=edition, notes=[])
 
 
+def known_bad(notes: Sequence[Note]) -> list[str]:
+    """What is known of images that notes name as missing: the release's own bad files."""
+    rows = [row for note in notes for row in note.rows]
+    return [
+        f"{name} {why}; where it is broken, SKIP_BROKEN=1 leaves it out"
+        for name, why in KNOWN_BAD.items()
+        if any(name in row for row in rows)
+    ]
+
+
 def _plain(slug: str) -> str:
     """unzip's #Uxxxx in a name put right; other names as they are."""
     return meaning(slug) if "#" in slug else slug

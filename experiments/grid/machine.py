@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from lib.caffe.device import pick_device
 from lib.errors import UserError
+from lib.machine import free_memory, usable_cores
 from prototxt.settings import Settings
 
 _DEVICE_BATCH = 32  # images at once where the settings leave it open
@@ -65,33 +64,6 @@ def training_memory(settings: Settings) -> float:
     the parent process included.
     """
     return _FIXED + _PER_IMAGE * (settings.device_batch or min(_DEVICE_BATCH, settings.batch))
-
-
-def usable_cores() -> int:
-    """The cores that this process may use, as it is bound and its control group is limited."""
-    cores = len(os.sched_getaffinity(0))
-    limit = _group("cpu.max").split()
-    if len(limit) == 2 and limit[0] != "max":
-        cores = min(cores, max(1, int(limit[0]) // int(limit[1])))
-    return cores
-
-
-def free_memory() -> float:
-    """Bytes of memory that new processes can have."""
-    meminfo = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    free = next(int(line.split()[1]) * 1024.0 for line in meminfo if line.startswith("MemAvail"))
-    limit, used = _group("memory.max").strip(), _group("memory.current").strip()
-    if limit.isdigit() and used.isdigit():
-        free = min(free, float(limit) - float(used))
-    return free
-
-
-def _group(name: str) -> str:
-    """What the control group of a container says; nothing where there is none."""
-    try:
-        return Path("/sys/fs/cgroup", name).read_text(encoding="ascii")
-    except OSError:
-        return ""
 
 
 def _gpus(asked: str) -> list[str]:

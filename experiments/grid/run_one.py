@@ -30,7 +30,7 @@ from experiments.grid.run_status import (
 )
 from experiments.single_run.folder import RunFolder, check_run_name, run_folder
 from lib.cli import Parser, run
-from lib.exclusive_lock import alone
+from lib.exclusive_lock import exclusive_lock
 from prototxt.settings import Settings
 
 # Variables of make: what the environment, or the make above, says of them is not meant for a run.
@@ -83,8 +83,8 @@ class Once:
             self.waiting = True
             if self.asked:
                 raise KeyboardInterrupt
-            with alone(grid_lock(self.folder), f"a grid at {self.folder.path}"):
-                with alone(train_lock(self.folder), f"a training of {self.folder.path}"):
+            with exclusive_lock(grid_lock(self.folder), f"a grid at {self.folder.path}"):
+                with exclusive_lock(train_lock(self.folder), f"a training of {self.folder.path}"):
                     self.waiting = False
                 return self._run(line)
         except KeyboardInterrupt:

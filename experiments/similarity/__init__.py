@@ -1,1 +1,1 @@
-"""The paper's similarity figures: 15 and 16."""
+"""Features of images, their nearest neighbours, Figures 15 and 16, why a net says what it says."""

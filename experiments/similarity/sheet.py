@@ -13,6 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from experiments.similarity.artworks import caption, picture
+from experiments.similarity.neighbours import Neighbour, distance_text
 from lib.files import whole_file
 
 _SIDE = 400  # pixels an image is shown with at most
@@ -28,10 +30,21 @@ class Shown:
     caption: str
 
 
+def show_found(root: Path, found: Neighbour) -> Shown:
+    """An image found, with its rank, distance and part, artist and title.
+
+    Raises UserError when its file is not there any more.
+    """
+    first = f"{found.rank}.  {distance_text(found.distance)}"
+    if found.part:
+        first += f"  ({found.part})"
+    return Shown(picture(root, found.image), f"{first}\n{caption(found.label, found.known)}")
+
+
 def draw_sheet(
     query: Shown, rows: Sequence[tuple[str, Sequence[Shown]]], path: Path, title: str
 ) -> None:
-    """Draw a PNG: the query at the left, beside it one row a model, nearest first."""
+    """Draw a PNG: the query at the left, beside it one row per model, nearest first."""
     columns = 1 + max(len(found) for _, found in rows)
     figure = Figure(figsize=(1.9 * columns, 2.9 * len(rows) + 0.6), layout="constrained")
     figure.suptitle(title, fontsize=11)

@@ -22,7 +22,7 @@ import pytest
 from datasets.decode import decode, read_bytes
 from datasets.download import Manners, Outcome, Wanted, download, write_failures
 from lib.errors import UserError
-from lib.exclusive_lock import alone
+from lib.exclusive_lock import exclusive_lock
 from tests.pictures import write_jpeg
 
 QUICK = Manners(per_second=1000, attempts=3, patience=0.5, backoff=0.01, largest=200_000)
@@ -103,7 +103,8 @@ def get(server: Server, root: Path, *names: str, manners: Manners = QUICK) -> Ou
 
 
 def files(root: Path) -> set[str]:
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    return found - {".lock"}
 
 
 def test_images_arrive_whole_and_only_once(server: Server, tmp_path: Path) -> None:
@@ -342,12 +343,18 @@ def test_check_gets_broken_files_again(server: Server, tmp_path: Path) -> None:
     assert (root / "b.jpg").read_bytes() == server.picture
 
 
-def test_a_full_disk_ends_the_download(server: Server, tmp_path: Path) -> None:
+def test_a_full_disk_ends_the_download(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is written aside goes to /dev/full, a disk that has no space at all."""
     names = [f"{row}.jpg" for row in range(50)]
-    (tmp_path / "images").mkdir()
-    for name in names:
-        (tmp_path / "images" / f".{name}.{os.getpid()}.part").symlink_to("/dev/full")
+
+    def full(path: Path) -> Path:
+        aside = path.with_name(f".{path.name}.full.part")
+        aside.symlink_to("/dev/full")
+        return aside
+
+    monkeypatch.setattr("lib.files._aside", full)
     with pytest.raises(UserError, match="no space left"):
         get(server, tmp_path / "images", *names)
     assert sum(server.asked.values()) < 10
@@ -366,7 +373,7 @@ def test_a_folder_that_cannot_be_is_said_before_the_first_request(
 def test_a_second_download_does_not_ask_for_the_same_again(server: Server, tmp_path: Path) -> None:
     root = tmp_path / "images"
     root.mkdir()
-    with alone(root, "another"), pytest.raises(UserError, match="at work already"):
+    with exclusive_lock(root, "another"), pytest.raises(UserError, match="at work already"):
         get(server, root, "a.jpg")
     assert not server.asked
 
@@ -375,8 +382,11 @@ def test_a_half_file_of_a_killed_download_is_removed(server: Server, tmp_path: P
     half = tmp_path / "images" / "a" / ".b.jpg.0.part"
     half.parent.mkdir(parents=True)
     half.write_bytes(server.picture[:100])
-    get(server, tmp_path / "images", "a/c.jpg")
-    assert files(tmp_path / "images") == {"a/c.jpg"}
+    others = {"a/.b.jpg.part", "a/.scan.0.part", ".film.mkv.part"}
+    for name in others:
+        (tmp_path / "images" / name).write_text("somebody's own")
+    get(server, tmp_path / "images", "a/b.jpg", "a/c.jpg")
+    assert files(tmp_path / "images") == {"a/b.jpg", "a/c.jpg", *others}
 
 
 def test_failures_are_written_as_a_table_and_removed_when_none_is_left(tmp_path: Path) -> None:

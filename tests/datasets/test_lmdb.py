@@ -70,7 +70,7 @@ def tool(name: str, *arguments: object, **more: object) -> subprocess.CompletedP
 
 
 def leftovers(folder: DataFolder) -> list[Path]:
-    return list(folder.path.glob(".*"))
+    return [path for path in folder.path.glob(".*") if path.name != ".lock"]
 
 
 def test_records_and_mean_are_those_of_caffes_own_programs(
@@ -131,15 +131,15 @@ def test_bytes_do_not_depend_on_the_number_of_workers(folder: DataFolder, images
 
 
 def test_a_second_call_has_nothing_to_do(folder: DataFolder) -> None:
-    first = tool("make_lmdb", "--data", folder.path)
+    first = tool("lmdb", "--data", folder.path)
     assert first.returncode == 0, first.stderr
     assert first.stdout.startswith("built ")
     before = (folder.lmdb("train") / "data.mdb").stat().st_mtime_ns
-    second = tool("make_lmdb", "--data", folder.path)
+    second = tool("lmdb", "--data", folder.path)
     assert second.returncode == 0
     assert second.stdout.startswith("up to date")
     assert (folder.lmdb("train") / "data.mdb").stat().st_mtime_ns == before
-    tool("make_lmdb", "--data", folder.path, "--force")
+    tool("lmdb", "--data", folder.path, "--force")
     assert (folder.lmdb("train") / "data.mdb").stat().st_mtime_ns > before
 
 
@@ -156,7 +156,7 @@ def test_what_no_longer_fits_is_built_again(folder: DataFolder, images: Path, ch
     else:
         (folder.lmdb("test") / "data.mdb").unlink()
     assert lmdb_record(folder) is None
-    assert tool("make_lmdb", "--data", folder.path).stdout.startswith("built ")
+    assert tool("lmdb", "--data", folder.path).stdout.startswith("built ")
     assert verify_lmdbs(folder, images, images=10) == []
 
 
@@ -204,7 +204,7 @@ def test_many_broken_images_are_counted_and_twenty_named(tmp_path: Path) -> None
     write_lists(
         folder, tmp_path / "images", {"train": names[:20], "val": names[20:23], "test": names[23:]}
     )
-    done = tool("make_lmdb", "--data", folder.path)
+    done = tool("lmdb", "--data", folder.path)
     assert done.returncode == 2
     assert "25 images are broken" in done.stderr
     assert done.stderr.count("cut short") == 20
@@ -224,7 +224,7 @@ def test_broken_images_are_left_out_when_asked(
     (images / "artist 2/2.jpg").write_bytes(b"nothing")
     (images / "artist 5/5.jpg").unlink()
 
-    done = tool("make_lmdb", "--data", folder.path, "--skip-broken")
+    done = tool("lmdb", "--data", folder.path, "--skip-broken")
 
     assert done.returncode == 0, done.stderr
     assert "2 broken images left out" in done.stdout
@@ -261,8 +261,8 @@ def test_a_decoders_warning_is_recorded_with_its_image(folder: DataFolder, image
     data[middle : middle + 40] = b"\x55" * 40
     path.write_bytes(data)
     record = build_lmdbs(folder, images, workers=1)
-    assert list(record["decoder_warnings"]) == ["artist 1/1.jpg"]
-    assert "JPEG" in record["decoder_warnings"]["artist 1/1.jpg"]
+    assert list(record.decoder_warnings) == ["artist 1/1.jpg"]
+    assert "JPEG" in record.decoder_warnings["artist 1/1.jpg"]
 
 
 def _wait_for(found: Callable[[], object], seconds: float = 30) -> None:
@@ -306,7 +306,7 @@ def test_killed_at_any_moment_it_leaves_nothing_half(
     _wait_for(lambda: not any(_alive(pid) for pid in workers))
 
     write_lists(folder, images, {"train": many[:20]})
-    done = tool("make_lmdb", "--data", folder.path)
+    done = tool("lmdb", "--data", folder.path)
     assert done.returncode == 0, done.stderr
     assert verify_lmdbs(folder, images, images=3) == []
     assert not list(folder.path.glob(".*_lmdb.*"))
@@ -329,16 +329,44 @@ def dying(real):
         return real(self, target)
     return move
 Path.rename, Path.replace = dying(Path.rename), dying(Path.replace)
-from tools.make_lmdb import main
+from tools.lmdb import main
 main()
 """
     command = [sys.executable, "-c", killer, "--data", str(folder.path), "--force"]
     assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
     assert lmdb_record(folder) is None
-    done = tool("make_lmdb", "--data", folder.path)
+    done = tool("lmdb", "--data", folder.path)
     assert done.stdout.startswith("built "), done.stderr
     assert verify_lmdbs(folder, images, images=10) == []
     assert not list(folder.path.glob(".*_lmdb.*"))
+    assert not list(folder.path.glob("*.backup-*")), "a killed build knows its own"
+    assert not list(folder.path.glob(".lmdb.json.*"))
+
+
+def test_lmdbs_and_a_mean_of_others_are_backed_up(folder: DataFolder, images: Path) -> None:
+    """They were put there by hand: made by convert_imageset, or a mean of another set."""
+    with LmdbWriter(folder.lmdb("train"), 1) as writer:
+        writer.put(b"of somebody else", b"")
+    folder.mean.write_bytes(b"of somebody else")
+    first = tool("make_lmdb", "--data", folder.path)
+    assert first.stdout.count("not made by this program as it is; it is now") == 1
+    train = folder.path / "train_lmdb.backup-1"
+    assert records(train) == [(b"of somebody else", b"")]
+    mean = folder.path / "mean.binaryproto.backup-1"
+    assert mean.read_bytes() == b"of somebody else"
+    assert verify_lmdbs(folder, images, images=10) == []
+    # ... and one that takes the place of ours later
+    for path in (folder.lmdb("test"), folder.mean):
+        path.rename(path.with_name(f"{path.name}.ours"))
+    shutil.copytree(train, folder.lmdb("test"), copy_function=shutil.copyfile)
+    folder.mean.write_bytes(b"another")
+    assert tool("make_lmdb", "--data", folder.path, "--force").returncode == 0
+    assert records(folder.path / "test_lmdb.backup-1") == records(train)
+    assert (folder.path / "mean.binaryproto.backup-2").read_bytes() == b"another"
+    before = {path.name for path in folder.path.iterdir()}
+    assert tool("make_lmdb", "--data", folder.path, "--force").returncode == 0
+    assert {path.name for path in folder.path.iterdir()} == before, "our own are just replaced"
+    assert verify_lmdbs(folder, images, images=10) == []
 
 
 def test_a_killed_decoder_is_a_plain_error(folder: DataFolder, images: Path) -> None:
@@ -368,7 +396,7 @@ def test_two_builders_at_once_do_not_meet(folder: DataFolder, images: Path) -> N
     command = [sys.executable, "-m", "tools.lmdb", "--data", str(folder.path)]
     first = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     _wait_for(lambda: list(folder.path.glob(".train_lmdb.*/data.mdb")))
-    second = tool("make_lmdb", "--data", folder.path)
+    second = tool("lmdb", "--data", folder.path)
     assert second.returncode == 2
     assert "a build of the LMDBs of" in second.stderr
     assert first.wait(timeout=120) == 0
@@ -383,7 +411,7 @@ def test_a_full_disk_in_the_middle_is_one_plain_line(folder: DataFolder, images:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (30_000_000, 30_000_000))
 
-    done = tool("make_lmdb", "--data", folder.path, preexec_fn=limit)
+    done = tool("lmdb", "--data", folder.path, preexec_fn=limit)
     assert done.returncode == 2, done.stderr
     error = done.stderr.splitlines()[-1]
     assert error.startswith("error: no space left on the disk")
@@ -447,12 +475,12 @@ def test_a_path_that_is_not_utf8_keeps_its_bytes(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named(folder: DataFolder, images: Path) -> None:
-    assert "no folder" in tool("make_lmdb", "--data", folder.path / "no").stderr
-    assert "no image folder" in tool("make_lmdb", "--data", folder.path, "--images", "no").stderr
+    assert "no folder" in tool("lmdb", "--data", folder.path / "no").stderr
+    assert "no image folder" in tool("lmdb", "--data", folder.path, "--images", "no").stderr
     folder.record.unlink()
-    assert "no lists in" in tool("make_lmdb", "--data", folder.path).stderr
+    assert "no lists in" in tool("lmdb", "--data", folder.path).stderr
     folder.list("test").unlink()
-    missing = tool("make_lmdb", "--data", folder.path, "--images", images)
+    missing = tool("lmdb", "--data", folder.path, "--images", images)
     assert f"no list {folder.list('test')}" in missing.stderr
     assert "lmdb.json is missing" in tool("verify_lmdb", "--data", folder.path).stderr
 

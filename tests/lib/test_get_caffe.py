@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import json
 import os
 import re
@@ -11,20 +12,22 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
 from lib.caffe.client import Engine
-from lib.caffe.install import apt, build, debs, kernel_trial, kernels
-from lib.caffe.install.kernels import Trial
+from lib.caffe.install import build, debs, download, mirrors
+from lib.caffe.install.blas import install_wheel, packages_with, processor_flags
 from lib.caffe.install.launchers import PROGRAMS
 from lib.caffe.install.pins import Package, read_lock
 from lib.errors import UserError
-from lib.exclusive_lock import alone
+from lib.exclusive_lock import exclusive_lock
 
 PROJECT = Path(__file__).resolve().parents[2]
 TOOL = [sys.executable, "-m", "tools.caffe"]
@@ -51,8 +54,14 @@ def test_lock_names_caffe_and_file_names_as_apt_writes_them() -> None:
     # the host's glibc must serve, a reference BLAS must not be there, matplotlib breaks on moving
     assert not {"libc6", "libblas3", "libatlas3-base", "python3-matplotlib"} & packages.keys()
     for package in packages.values():
-        version = package.version.replace(":", "%3a")
-        assert package.file == f"{package.name}_{version}_{package.architecture}.deb"
+        if package.is_wheel:
+            continue
+        assert package.path.startswith("pool/main/")
+        name, version, architecture = package.file.removesuffix(".deb").split("_")
+        assert (name, architecture) == (package.name, package.architecture)
+        assert version.replace("%3a", ":") == package.version
+        # a pool leaves the epoch out
+        assert package.path.endswith(f"/{name}_{version.rpartition('%3a')[2]}_{architecture}.deb")
 
 
 def test_lock_with_a_broken_line_is_refused_with_file_and_line(tmp_path: Path) -> None:
@@ -79,7 +88,7 @@ def package_of(content: bytes) -> Package:
     """A package that is in nobody's cache and on no mirror."""
     name = f"fine-art-caffe-test-{hashlib.md5(content).hexdigest()}"
     digest = hashlib.sha256(content).hexdigest()
-    return Package(name, "1:1", "all", f"{name}_1%3a1_all.deb", len(content), digest)
+    return Package(name, "1:1", "all", f"pool/main/x/{name}_1_all.deb", len(content), digest)
 
 
 def test_a_folder_of_packages_serves_without_network(cache: Path, tmp_path: Path) -> None:
@@ -128,19 +137,196 @@ def test_the_next_folder_is_taken_where_the_cache_cannot_be_made(tmp_path: Path)
         debs._writable([tmp_path / "file" / "debs"])
 
 
-def test_without_apt_the_ways_out_are_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+# --- where there is what kind of apt, list of mirrors, or none ---------------------------------
+
+
+class Mirror:
+    """A Debian mirror on this machine: a folder, served by HTTP; and what was asked of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked: list[str] = []
+        asked = self.asked
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *arguments: Any) -> None:
+                super().__init__(*arguments, directory=str(folder))
+
+            def log_message(self, *words: Any) -> None:
+                asked.append(self.path)
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}/debian"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def put(self, package: Package, content: bytes) -> None:
+        path = self.folder / "debian" / package.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[Mirror]:
+    """A mirror without any package so far."""
+    (tmp_path / "served").mkdir()
+    served = Mirror(tmp_path / "served")
+    yield served
+    served.server.shutdown()
+    served.server.server_close()
+
+
+UBUNTU = """\
+Types: deb
+URIs: http://archive.example/ubuntu/
+Suites: noble noble-updates
+Components: main universe
+"""
+
+
+def set_apt(monkeypatch: pytest.MonkeyPatch, folder: Path, sources: str, *, old: str = "") -> None:
+    """Let the machine's apt have these sources: of the present format, and of the one-line one."""
+    parts = folder / "parts"
+    parts.mkdir()
+    (parts / "a.sources").write_text(sources)
+    (parts / "b.list").write_text(old)
+    (folder / "apt.conf").write_text(
+        f'Dir::Etc::sourcelist "/dev/null";\nDir::Etc::sourceparts "{parts}";\n'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(folder / "apt.conf"))
+
+
+def list_mirrors(monkeypatch: pytest.MonkeyPatch, folder: Path, *lines: str) -> None:
+    """Let the machine have a list of mirrors, or (no lines) none."""
+    path = folder / "Debian.mirrors"
+    if lines:
+        path.write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(mirrors, "MIRROR_LIST", path)
+
+
+@pytest.fixture(params=["apt-helper", "httpx"])
+def downloader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways to download: as where apt is, and as where it is not."""
+    if request.param == "httpx":
+        monkeypatch.setattr(download, "APT_HELPER", Path("/nowhere/apt-helper"))
+    elif not download.APT_HELPER.exists():
+        pytest.skip("no apt on this machine")
+    return str(request.param)
+
+
+needs_apt = pytest.mark.skipif(not shutil.which("apt-get"), reason="no apt on this machine")
+
+
+@needs_apt
+def test_the_mirror_of_apts_sources_is_taken(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: Mirror, downloader: str
+) -> None:
+    package = package_of(b"right")
+    mirror.put(package, b"right")
+    set_apt(monkeypatch, tmp_path, UBUNTU, old=f"deb {mirror.address} bullseye main\n")
+    list_mirrors(monkeypatch, tmp_path)
+    assert debs.fetch([package]) == {package: cache / package.file}
+    assert (cache / package.file).read_bytes() == b"right"
+
+
+@needs_apt
+def test_on_ubuntu_the_list_of_mirrors_serves(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: Mirror, downloader: str
+) -> None:
+    """Of the listed ones some are gone; Ubuntu's own is not even asked."""
+    packages = [package_of(content) for content in (b"one", b"two", b"three")]
+    for package, content in zip(packages, (b"one", b"two", b"three"), strict=True):
+        mirror.put(package, content)
+    own = Mirror(tmp_path / "served" / "empty")
+    set_apt(monkeypatch, tmp_path, UBUNTU.replace("http://archive.example/ubuntu/", own.address))
+    dead = "http://127.0.0.1:1/debian/"
+    list_mirrors(monkeypatch, tmp_path, "#LOC:AQ", dead, own.address, "#LOC:DE", mirror.address)
+    found = debs.fetch(packages)
+    own.server.shutdown()
+    own.server.server_close()
+    assert sorted(path.read_bytes() for path in found.values()) == [b"one", b"three", b"two"]
+    assert all("/pool/" in asked for asked in own.asked)  # as a listed mirror, never for a suite
+
+
+@needs_apt
+def test_on_ubuntu_without_a_list_the_ways_out_are_named(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_apt(monkeypatch, tmp_path, UBUNTU)
+    list_mirrors(monkeypatch, tmp_path)
+    with pytest.raises(UserError, match="names no Debian mirror") as error:
+        debs.fetch([package_of(b"x")])
+    assert all(way in str(error.value) for way in WAYS_OUT)
+    assert "archive of old releases" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_without_apt_the_ways_out_are_named(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(cache))
-    with pytest.raises(UserError, match="no apt-get on this machine") as error:
+    monkeypatch.setattr(download, "APT_HELPER", Path("/nowhere/apt-helper"))
+    list_mirrors(monkeypatch, tmp_path)
+    with pytest.raises(UserError, match="names no Debian mirror") as error:
         debs.fetch([package_of(b"x")])
     assert all(way in str(error.value) for way in WAYS_OUT)
 
 
-def test_a_dead_mirror_is_said_within_seconds(cache: Path) -> None:
+def test_without_apt_a_named_mirror_serves(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: Mirror
+) -> None:
+    package = package_of(b"right")
+    mirror.put(package, b"right")
+    monkeypatch.setenv("PATH", str(cache))
+    monkeypatch.setattr(download, "APT_HELPER", Path("/nowhere/apt-helper"))
+    assert debs.fetch([package], mirror=mirror.address + "/") == {package: cache / package.file}
+
+
+def test_a_named_mirror_is_the_only_one_asked(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: Mirror, downloader: str
+) -> None:
+    list_mirrors(monkeypatch, tmp_path, "#LOC:DE", mirror.address)
+    with pytest.raises(UserError, match=r"can't be downloaded .http://127.0.0.1:1/debian: "):
+        debs.fetch([package_of(b"x")], mirror="http://127.0.0.1:1/debian")
+    assert not mirror.asked
+
+
+def test_a_mirror_as_a_folder(cache: Path, tmp_path: Path) -> None:
+    package, gone = package_of(b"right"), package_of(b"gone")
+    (tmp_path / "a copy" / package.path).parent.mkdir(parents=True)
+    (tmp_path / "a copy" / package.path).write_bytes(b"right")
+    address = f"file:{tmp_path}/a%20copy"
+    assert debs.fetch([package], mirror=address) == {package: cache / package.file}
+    with pytest.raises(UserError, match=f"{gone.path}: No such file"):
+        debs.fetch([gone], mirror=address)
+
+
+def test_a_suite_that_has_left_the_mirror(cache: Path, mirror: Mirror, downloader: str) -> None:
+    with pytest.raises(UserError, match="404") as error:
+        debs.fetch([package_of(b"x"), package_of(b"yy")], mirror=mirror.address)
+    assert "archive of old releases" in str(error.value)
+    assert len(mirror.asked) <= 2  # a line of the log for the request, one for the error
+
+
+def test_other_bytes_than_the_locks_are_refused(
+    cache: Path, mirror: Mirror, downloader: str
+) -> None:
+    good, bad = package_of(b"a good one"), package_of(b"right")
+    mirror.put(good, b"a good one")
+    mirror.put(bad, b"wrong")
+    with pytest.raises(UserError, match=r"can't be downloaded") as error:
+        debs.fetch([good, bad], mirror=mirror.address)
+    assert mirror.address in str(error.value)
+    assert [path.name for path in cache.iterdir() if path.suffix == ".deb"] == []
+    mirror.put(bad, b"right")
+    assert len(debs.fetch([good, bad], mirror=mirror.address)) == 2
+
+
+def test_a_dead_mirror_is_said_within_seconds(cache: Path, downloader: str) -> None:
     with socket.socket() as taken:  # bound but not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
         mirror = f"http://127.0.0.1:{taken.getsockname()[1]}/debian"
         start = time.monotonic()
-        with pytest.raises(UserError, match="gave no bullseye") as error:
+        with pytest.raises(UserError, match="can't be downloaded") as error:
             debs.fetch([package_of(b"x")], mirror=mirror)
     assert time.monotonic() - start < 20
     assert mirror in str(error.value)
@@ -152,27 +338,11 @@ def test_a_mirror_that_is_no_address_is_refused(cache: Path) -> None:
         debs.fetch([package_of(b"x")], mirror="somewhere")
 
 
-def test_an_unsigned_mirror_is_refused(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Even if the machine's own apt is told to accept such a thing."""
-    suite = tmp_path / "mirror" / "dists" / "bullseye"
-    (suite / "main" / "binary-amd64").mkdir(parents=True)
-    (suite / "main" / "binary-amd64" / "Packages").touch()
-    empty = hashlib.sha256().hexdigest()
-    (suite / "Release").write_text(
-        "Suite: bullseye\nCodename: bullseye\nArchitectures: amd64\nComponents: main\n"
-        f"Date: Sat, 01 Jan 2022 00:00:00 UTC\nSHA256:\n {empty} 0 main/binary-amd64/Packages\n"
-    )
-    (tmp_path / "apt.conf").write_text(
-        'Acquire::AllowInsecureRepositories "true";\nAPT::Get::AllowUnauthenticated "true";\n'
-    )
-    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
-    with pytest.raises(UserError, match="not signed with a key that this machine trusts"):
-        debs.fetch([package_of(b"x")], mirror=f"file:{tmp_path}/mirror")
+def test_a_password_in_an_address_is_not_shown(cache: Path, downloader: str) -> None:
+    with pytest.raises(UserError, match=r"127\.0\.0\.1") as error:
+        debs.fetch([package_of(b"x")], mirror="http://me:secret@127.0.0.1:1/debian")
+    assert "secret" not in str(error.value)
 
-
-# --- the machine's own apt --------------------------------------------------------------------
 
 DEB822 = """\
 # the machine's own
@@ -202,73 +372,79 @@ Components: main
 ONE_LINE = """\
 # deb http://commented.example/debian bookworm main
 deb-src http://sources.example/debian bookworm main
-deb [arch=amd64 signed-by=/usr/share/keyrings/x.gpg] https://b.example/debian/ bookworm main # x
+deb [arch=amd64 signed-by=/usr/share/keyrings/x.gpg] https://b.example/debian/ bullseye main # x
 deb http://c.example/debian-security bookworm-security main
 deb\thttp://d.example/debian   stable main
 deb https://tool.example/linux bookworm stable
+deb http://flat.example/flat ./
 """
 
 
+@needs_apt
 def test_both_formats_of_apts_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = tmp_path / "parts"
-    parts.mkdir()
-    (parts / "debian.sources").write_text(DEB822)
-    (parts / "old.list").write_text(ONE_LINE)
-    (tmp_path / "apt.conf").write_text(
-        f'Dir::Etc::sourcelist "{tmp_path}/none";\nDir::Etc::sourceparts "{parts}";\n'
-    )
-    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
-    mirrors = apt.debian_mirrors(apt.machine_sources(), "bookworm")
-    assert [address for address, _ in mirrors] == [
-        "https://b.example/debian/",
+    monkeypatch.setattr(mirrors, "_own_suite", lambda: ["bookworm"])
+    listed = tmp_path / "cloud.list"
+    listed.write_text("http://one.example/debian\tpriority:1\n# no\n\nhttp://two.example/debian\n")
+    cloud = f"deb mirror+file:{listed} sid main\n"
+    set_apt(monkeypatch, tmp_path, DEB822, old=ONE_LINE + cloud)
+    assert [address.rstrip("/") for address in mirrors.apts_mirrors()] == [
+        "https://b.example/debian",
         "http://mirror.example/debian",
         "http://d.example/debian",
+        "http://one.example/debian",
+        "http://two.example/debian",
     ]
-    keyrings = dict(mirrors)
-    assert keyrings["https://b.example/debian/"] == "/usr/share/keyrings/x.gpg"
-    assert keyrings["http://d.example/debian"] is None
-    key = keyrings["http://mirror.example/debian"]
-    assert key is not None
-    assert key.splitlines()[1:3] == [" -----BEGIN PGP PUBLIC KEY BLOCK-----", " ."]
 
 
-# --- the BLAS kernel --------------------------------------------------------------------------
+def test_of_a_long_list_a_few_are_tried_the_users_country_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = [f"http://far{number}.example/debian/" for number in range(50)]
+    near = ["http://near1.example/debian/", "http://near2.example/debian/"]
+    list_mirrors(monkeypatch, tmp_path, "#LOC:AQ", *far, "#LOC:HR", *near, "ftp://x.example/")
+    monkeypatch.setenv("LC_ALL", "hr_HR.UTF-8")
+    found = mirrors.listed_mirrors()
+    assert sorted(found[:2]) == near
+    assert len(found) == 5
+    assert set(found[2:]) < set(far)
 
 
-def a_round(right: bool = True, **gflops: float) -> kernels.Round:
-    return {kernel: Trial(kernel, kernel, speed, right) for kernel, speed in gflops.items()}
+# --- the BLAS ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("rounds", "chosen"),
-    [
-        ([a_round(own=60, Haswell=65), a_round(own=60, Haswell=65)], "own"),  # hardly faster
-        ([a_round(own=38, Haswell=95, Zen=83), a_round(own=30, Haswell=91, Zen=80)], "Haswell"),
-        ([a_round(own=30, Haswell=60), a_round(own=60, Haswell=60)], "own"),  # slow by chance
-        ([a_round(own=20, Zen=19), a_round(own=60, Zen=57)], "own"),  # all slow in one round
-        ([a_round(False, own=99) | a_round(Zen=50)] * 2, "Zen"),
-        ([a_round(False, own=0) | a_round(Zen=50)] * 2, "Zen"),  # crashed
-        ([a_round(own=60) | a_round(False, Zen=99), a_round(own=60, Zen=99)], "own"),
-    ],
-)
-def test_best_kernel(rounds: list[kernels.Round], chosen: str) -> None:
-    assert kernels.best(rounds) == chosen
+def test_the_lock_has_both_blas_and_an_installation_one() -> None:
+    packages = read_lock()
+    debian = {package.name for package in packages_with("debian", packages)}
+    todays = {package.name for package in packages_with("openblas", packages)}
+    assert debian ^ todays == {"libopenblas0-pthread", "scipy-openblas32"}
+    assert "libopenblas0-pthread" in debian
 
 
-def test_no_right_kernel_is_an_error() -> None:
-    with pytest.raises(UserError, match="computes wrongly"):
-        kernels.best([a_round(False, own=60, Zen=60)])
+def test_an_unknown_blas_is_refused() -> None:
+    done = run_tool(CAFFE_BLAS="debain")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: unknown CAFFE_BLAS 'debain': did you mean debian? valid: debian, openblas\n"
+    )
 
 
-def test_wrong_products_are_noticed() -> None:
-    random = np.random.RandomState(0)
-    a, b = random.randn(40, 500).astype("f"), random.randn(500, 30).astype("f")
-    product = a @ b
-    assert kernel_trial.close(product, a, b)
-    product[7, 7] += 0.1
-    assert not kernel_trial.close(product, a, b)
-    product[7, 7] = np.nan
-    assert not kernel_trial.close(product, a, b)
+def test_a_wheel_that_pip_cannot_get_names_the_way_out(cache: Path) -> None:
+    wheel = Package("fine-art-caffe-no-such", "1", "wheel", "x-1-py3-none-any.whl", 1, "0" * 64)
+    with pytest.raises(UserError, match=r"pip can't download .*CAFFE_BLAS=debian"):
+        debs.fetch([wheel])
+
+
+def test_a_folder_of_packages_need_not_have_the_wheel(cache: Path, tmp_path: Path) -> None:
+    (wheel,) = (package for package in read_lock() if package.is_wheel)
+    found = debs.fetch([wheel], folder=tmp_path)
+    assert found == {wheel: cache / wheel.file}  # pip has got it
+
+
+def test_a_library_that_is_not_as_expected_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.whl", "w") as archive:
+        archive.writestr("scipy_openblas32/lib/libscipy_openblas.so", b"\0other_cblas_sgemm\0")
+    with pytest.raises(UserError, match="not the OpenBLAS expected"):
+        install_wheel(tmp_path / "x.whl", tmp_path / "root")
 
 
 # --- one real installation --------------------------------------------------------------------
@@ -291,7 +467,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     again = run_tool("--into", first)
     assert again.returncode == 0, again.stderr[-3000:]
     assert "Caffe 1.0.0" in again.stdout
-    assert "GFLOPS" in again.stdout
+    assert "OpenBLAS 0.3.34" in again.stdout
     assert [path.name for path in place.iterdir()] == ["first"]
     moved = place / "moved to ä folder"
     first.rename(moved)
@@ -332,7 +508,7 @@ def test_what_a_killed_installation_left_goes_even_then(installed: Path) -> None
 
 
 def test_one_installation_waits_for_another(installed: Path) -> None:
-    with alone(installed.parent, "test"):
+    with exclusive_lock(installed.parent, "test"):
         waiting = subprocess.Popen(
             [*TOOL, "--into", str(installed)],
             cwd=PROJECT,
@@ -342,7 +518,8 @@ def test_one_installation_waits_for_another(installed: Path) -> None:
         )
         assert waiting.stderr
         said = waiting.stderr.readline()
-        assert said == "waiting for another process: the installation of Caffe\n"
+        assert said.startswith("waiting for another process (process ")
+        assert said.endswith("): the installation of Caffe\n")
         assert waiting.poll() is None
     assert waiting.communicate(timeout=30)[0] == f"{installed}: up to date\n"
 
@@ -420,36 +597,79 @@ def test_nothing_of_the_hosts_python_is_imported(
     assert not [path for path in links if not path.exists() and path.suffix in (".so", ".py")]
 
 
-def test_launcher_names_the_kernel(installed: Path, python_in: Callable[..., str]) -> None:
-    table = installed / kernels.TABLE
-    chosen = table.read_text()
+def test_lapack_works_and_its_error_handler_is_there(python_in: Callable[..., str]) -> None:
+    code = (
+        "import numpy, scipy.linalg;"
+        "a = numpy.arange(16.0).reshape(4, 4) ** 2 + numpy.eye(4);"
+        "print(numpy.abs(scipy.linalg.inv(a).dot(a) - numpy.eye(4)).max() < 1e-9)"
+    )
+    assert python_in(code) == "True"
+
+
+def test_the_users_kernel_is_heard(python_in: Callable[..., str]) -> None:
     code = "import os; print(os.environ.get('OPENBLAS_CORETYPE'))"
-    here = kernels.processor()
-    try:
-        table.write_text(f"another processor\tZen\n{here}\tSandybridge\n")
-        assert python_in(code) == "Sandybridge"
-        assert python_in(code, OPENBLAS_CORETYPE="Nehalem") == "Nehalem"
-        assert python_in(code, OPENBLAS_CORETYPE="") == "Sandybridge"  # OpenBLAS takes "" ill
-        table.write_text(f"{here}\town\n")
-        assert python_in(code) == "None"
-        table.write_text("")
-        assert python_in(code) == ("Haswell" if " avx2 fma" in here else "None")
-    finally:
-        table.write_text(chosen)
+    assert python_in(code) == "None"
+    assert python_in(code, OPENBLAS_CORETYPE="Nehalem") == "Nehalem"
+    assert python_in(code, OPENBLAS_CORETYPE="") == "None"  # OpenBLAS takes "" ill
 
 
-def test_on_another_processor_the_kernel_is_measured_again(installed: Path) -> None:
-    table = installed / kernels.TABLE
-    chosen = table.read_text()
-    assert chosen.startswith(f"{kernels.processor()}\t")
+@pytest.fixture(scope="module")
+def with_debians(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Caffe with Debian's own OpenBLAS."""
+    folder = tmp_path_factory.mktemp("debian") / ".caffe"
+    done = run_tool("--into", folder, CAFFE_BLAS="debian")
+    assert done.returncode == 0, done.stderr[-3000:]
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_debians_blas_gets_a_kernel_by_the_processors_flags(with_debians: Path) -> None:
+    flags = processor_flags()
+    wide = {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"} <= flags
+    expected = ("SkylakeX" if wide else "Haswell") if {"avx2", "fma"} <= flags else None
+    code = "import os; print(os.environ.get('OPENBLAS_CORETYPE'))"
+    launcher = with_debians / "bin" / "python"
+    plain = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+    for word, kernel in ((None, expected), ("", expected), ("Nehalem", "Nehalem")):
+        environment = plain if word is None else plain | {"OPENBLAS_CORETYPE": word}
+        said = subprocess.run(
+            [launcher, "-c", code], capture_output=True, text=True, env=environment
+        )
+        assert said.stdout.strip() == str(kernel)
+    about = Engine(launcher).call("about", {})
+    assert about["blas_version"] == "0.3.13"
+
+
+def test_a_caffe_that_is_there_keeps_its_blas_unless_asked(with_debians: Path) -> None:
+    done = run_tool("--into", with_debians)
+    assert done.stdout == (
+        f"{with_debians}: up to date (with Debian's OpenBLAS; CAFFE_BLAS=openblas installs "
+        "today's, which is faster)\n"
+    )
+    assert run_tool("--into", with_debians, CAFFE_BLAS="debian").stdout == (
+        f"{with_debians}: up to date\n"
+    )
+
+
+def test_an_installation_of_an_earlier_version_is_up_to_date(with_debians: Path) -> None:
+    """Its lock had the file's name in place of the path, and its files other contents."""
+    lock = with_debians / "caffe.lock"
+    now = lock.read_text()
+    before = ["# an earlier lock"]
+    for package in read_lock(lock):
+        fields = (package.name, package.version, package.architecture, package.file)
+        before.append("\t".join([*fields, str(package.size), package.sha256]))
+    files = with_debians / "files.tsv"
+    listed = files.read_text()
     try:
-        table.write_text("another processor\tZen\n")
-        done = run_tool("--into", installed)
-        assert "up to date" in done.stdout
-        assert "GFLOPS" in done.stdout
-        assert table.read_text().startswith(f"another processor\tZen\n{kernels.processor()}\t")
+        lock.write_text("\n".join(before) + "\n")
+        files.write_text(listed.replace(f"{len(now.encode())}\tcaffe.lock\n", ""))
+        assert build.is_intact(with_debians)
+        lock.write_text("\n".join(before[:-1]) + "\n")
+        assert not build.is_intact(with_debians)
     finally:
-        table.write_text(chosen)
+        lock.write_text(now)
+        files.write_text(listed)
 
 
 def test_a_damaged_installation_or_another_lock_is_noticed(installed: Path) -> None:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from experiments.similarity.artworks import query_pixels
 from experiments.similarity.collection import folder_collection, task_collection
-from experiments.similarity.extraction import Extractor, extract
+from experiments.similarity.extractor import Extractor
 from experiments.similarity.feature_models import find_model
-from experiments.similarity.features import FeatureSet, Item, Source, Writer, same_images
+from experiments.similarity.feature_set import FeatureSet, Item, Source, Writer, same_images
+from experiments.similarity.make_features import make_features
 from lib.caffe.client import Engine
 from lib.caffe.device import Device
 from lib.caffe.service import EngineDied, Service
@@ -104,7 +105,7 @@ def test_bit_for_bit_those_of_plain_pycaffe(
 ) -> None:
     model = find_model("first")
     collection = task_collection(DATA)
-    made = extract(collection, model, device, blob=blob, batch=batch, workers=2)
+    made = make_features(collection, model, device, blob=blob, batch=batch, workers=2)
     expected = plain(world, "first", all_pixels(), batch, blob)
     assert made.vectors.dtype == np.float32
     assert np.array_equal(made.vectors, expected)
@@ -118,8 +119,8 @@ def test_a_folder_of_the_same_images_has_the_same_features(
     world: SimilarWorld, device: Device
 ) -> None:
     model = find_model("first")
-    by_lmdb = extract(task_collection(DATA), model, device, batch=1)
-    by_file = extract(folder_collection(ROOT), model, device, batch=1)
+    by_lmdb = make_features(task_collection(DATA), model, device, batch=1)
+    by_file = make_features(folder_collection(ROOT), model, device, batch=1)
     row = {item.image: row for row, item in enumerate(by_file.items)}
     order = [row[item.image] for item in by_lmdb.items]
     assert np.array_equal(by_lmdb.vectors, by_file.vectors[order])
@@ -147,7 +148,7 @@ def test_caffenet_fc7_is_that_of_plain_pycaffe(
     world.run("first").deploy.write_text(texts["deploy.prototxt"])
     world.weights("first", 3)
     model = find_model("first")
-    made = extract(task_collection(DATA, ["test"]), model, device, batch=10, workers=1)
+    made = make_features(task_collection(DATA, ["test"]), model, device, batch=10, workers=1)
     assert made.vectors.shape == (9, 4096)
     assert (made.vectors >= 0).all()  # after ReLU
     assert np.array_equal(made.vectors, plain(world, "first", pixels_of(DATA, "test"), 10, "fc7"))
@@ -178,6 +179,28 @@ def test_an_extraction_is_gone_on_with(tmp_path: Path) -> None:
     made = again.finish()
     assert made.vectors[:, 0].tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
     assert Writer(tmp_path / "fc7", source(weights="others"), items, 2).missing == [0, 1, 2]
+
+
+def test_other_files_in_a_folder_of_features_are_kept(tmp_path: Path) -> None:
+    def extract_all(weights: str) -> Path:
+        writer = Writer(tmp_path / "fc7", source(weights=weights), [Item("a.jpg")], 2)
+        writer.put(0, np.zeros((1, 2), np.float32))
+        return writer.finish().path
+
+    made = extract_all("first")
+    (made / "notes.txt").write_text("first notes")
+    (made / "index-hnsw").mkdir()
+    extract_all("second")
+    assert (made / "notes.txt").read_text() == "first notes"
+    assert not (made / "index-hnsw").exists()
+    # Killed while the old folder was being emptied.
+    old = made.with_name(".fc7.old")
+    old.mkdir()
+    (old / "notes.txt").write_text("older notes")
+    extract_all("third")
+    texts = {path.read_text() for path in made.glob("notes.txt*")}
+    assert texts == {"first notes", "older notes"}
+    assert not old.exists()
 
 
 def test_killed_extractions_end_with_the_same_bytes(world: SimilarWorld, device: Device) -> None:
@@ -211,8 +234,8 @@ def test_broken_images_are_named_or_left_out(
     (folder / "2.jpg").write_bytes(b"no image")
     model = find_model("first")
     with pytest.raises(UserError, match=r"2\.jpg"):
-        extract(folder_collection(folder), model, device, batch=2)
-    made = extract(folder_collection(folder), model, device, batch=2, skip_broken=True)
+        make_features(folder_collection(folder), model, device, batch=2)
+    made = make_features(folder_collection(folder), model, device, batch=2, skip_broken=True)
     assert [item.image for item in made.items] == ["0.jpg", "1.jpg", "3.jpg", "4.jpg"]
     assert list(made.record["left_out"]) == ["2.jpg"]
     with Extractor(device) as extractor:
@@ -227,17 +250,17 @@ def test_other_weights_and_other_images_make_features_stale(
     world: SimilarWorld, device: Device
 ) -> None:
     model = find_model("first")
-    made = extract(task_collection(DATA), model, device)
+    made = make_features(task_collection(DATA), model, device)
     made.check(model.source(task_collection(DATA)))
     world.weights("first", 99)
     with pytest.raises(UserError, match=r"stale: the weights changed"):
         made.check(find_model("first").source(task_collection(DATA)))
     with pytest.raises(UserError, match=r"stale: .*its images"):
         made.check(model.source(task_collection(DATA, ["test"])))
-    other = extract(task_collection(DATA, ["test"]), model, device)
+    other = make_features(task_collection(DATA, ["test"]), model, device)
     with pytest.raises(UserError, match="different images"):
         same_images([made, other])
-    again = extract(task_collection(DATA), find_model("first"), device)
+    again = make_features(task_collection(DATA), find_model("first"), device)
     assert not np.array_equal(again.vectors, made.vectors)
 
 
@@ -245,14 +268,14 @@ def test_a_model_without_fc7(world: SimilarWorld, device: Device) -> None:
     deploy = world.run("first").deploy
     deploy.write_text(deploy.read_text().replace('"fc7"', '"seventh"'))
     with pytest.raises(UserError, match=r"no blob 'fc7'; it has .*seventh"):
-        extract(task_collection(DATA), find_model("first"), device)
+        make_features(task_collection(DATA), find_model("first"), device)
 
 
 def test_weights_that_lack_a_layer(world: SimilarWorld, device: Device) -> None:
     deploy = world.run("first").deploy
     deploy.write_text(deploy.read_text().replace('name: "conv3"', 'name: "conv3_new"'))
     with pytest.raises(UserError, match="no weights for layer conv3_new"):
-        extract(task_collection(DATA), find_model("first"), device)
+        make_features(task_collection(DATA), find_model("first"), device)
 
 
 def test_broken_weights(world: SimilarWorld, device: Device) -> None:
@@ -263,7 +286,7 @@ def test_broken_weights(world: SimilarWorld, device: Device) -> None:
         world.run("first").final,
     )
     with pytest.raises(UserError, match="NaN or infinite"):
-        extract(task_collection(DATA), find_model("first"), device)
+        make_features(task_collection(DATA), find_model("first"), device)
 
 
 @pytest.mark.parametrize(
@@ -304,11 +327,11 @@ def test_collections_that_are_not_there(world: SimilarWorld, tmp_path: Path) -> 
 
 
 def test_a_damaged_feature_folder(world: SimilarWorld, device: Device) -> None:
-    made = extract(task_collection(DATA), find_model("first"), device)
+    made = make_features(task_collection(DATA), find_model("first"), device)
     (made.path / "features.npy").write_bytes(b"half")
     with pytest.raises(UserError, match="damaged"):
         FeatureSet(made.path)
-    extract(task_collection(DATA), find_model("first"), device)  # mends it
+    make_features(task_collection(DATA), find_model("first"), device)  # mends it
     assert len(FeatureSet(made.path)) == 27
 
 

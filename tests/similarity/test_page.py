@@ -76,7 +76,7 @@ def start(folder: Path, engine: Engine, *more: str, words: IO[bytes] | None = No
     command = [
         sys.executable,
         "-m",
-        "experiments.similarity.page.serve",
+        "tools.serve",
         "--models",
         *RUNS,
         "--task",
@@ -448,7 +448,7 @@ def test_what_it_refuses_to_serve(folder: Path, engine: Engine, tmp_path: Path) 
             [
                 sys.executable,
                 "-m",
-                "experiments.similarity.page.serve",
+                "tools.serve",
                 "--task",
                 TASK,
                 "--port",

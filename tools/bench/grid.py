@@ -20,11 +20,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.grid.machine import training_memory, usable_cores
+from experiments.grid.machine import training_memory
 from lib.caffe.client import find_engine
 from lib.cli import Parser, positive, run
 from lib.errors import UserError
 from lib.files import readable, require_space
+from lib.machine import usable_cores
 from prototxt.settings import Settings
 from tests.small_project import SmallProject, copy_project
 

@@ -33,11 +33,12 @@ import numpy as np
 from datasets.decode import read_picture
 from datasets.folders import DataFolder
 from datasets.lmdb_writer import space_needed
-from datasets.parallel import default_workers, keep_memory
+from datasets.parallel import keep_memory
 from lib.caffe.client import find_engine
 from lib.cli import Parser, run
 from lib.errors import UserError
 from lib.files import readable, require_space
+from lib.machine import usable_cores
 
 ROUNDS = 3
 
@@ -46,7 +47,7 @@ def main() -> None:
     """Measure and print."""
     parser = Parser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer images and rounds")
-    parser.add_argument("--workers", type=int, default=default_workers(), help="default: all cores")
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="default: all cores")
     parser.add_argument("--scratch", type=Path, help="folder for the files (default: the system's)")
     args = parser.parse_args()
     large, small = (600, 8_000) if args.quick else (2_000, 100_000)
@@ -55,7 +56,7 @@ def main() -> None:
     require_space(scratch, 2 * space_needed(max(large, small)), "the benchmark's LMDBs")
     lmdb_version = importlib.metadata.version("lmdb")
     print(
-        f"{args.workers} processes on {default_workers()} cores, {platform.machine()}, Python "
+        f"{args.workers} processes on {usable_cores()} cores, {platform.machine()}, Python "
         f"{platform.python_version()}, OpenCV {cv2.__version__}, lmdb {lmdb_version}, against "
         f"{program}"
     )

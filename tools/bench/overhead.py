@@ -32,6 +32,7 @@ from datasets.imagelist import read_classes
 from lib.caffe.client import WORKER, Engine, find_engine
 from lib.cli import Parser, bar, run
 from lib.errors import UserError
+from lib.machine import usable_cores
 from prototxt.render import Run, render
 from prototxt.settings import Settings
 
@@ -57,7 +58,7 @@ def main() -> None:
     about = engine.call("about", {"gpu": None})
     print(
         f"Caffe {about['caffe']}, {about['blas_kernel'] or about['blas']} kernel, "
-        f"{about['threads']} threads, {os.cpu_count()} cores, {platform.machine()}, "
+        f"{about['threads']} threads, {usable_cores()} cores, {platform.machine()}, "
         f"load {os.getloadavg()[0]:.1f}; {pairs} pairs of iterations of {BATCH} images",
         flush=True,
     )
@@ -148,7 +149,7 @@ def write_solver(folder: Path, max_iter: int) -> Path:
     record = lmdb_record(data)
     if not record:
         raise UserError(f"the sample's LMDBs are not there: make lmdb TASK={TASK} INIT=scratch")
-    images = record["images"]
+    images = record.images
     wanted = Run(
         task=TASK,
         classes=len(read_classes(data.classes)),
@@ -193,7 +194,9 @@ def worker_train(engine: Engine, solver: Path) -> Trainer:
         "weights": None,
         "run": str(solver.parent),
         "snapshot_prefix": str(solver.parent / "caffenet"),
+        "aside": str(solver.parent / ".caffenet.part"),
         "inputs": "",
+        "id": "",
         "resume": None,
         "validation_images": 0,
         "validated": -1,

@@ -30,12 +30,12 @@ from numpy.typing import NDArray
 from datasets.build import build_lmdbs
 from datasets.folders import PARTS, DataFolder
 from datasets.image_files import images_below
-from datasets.parallel import default_workers
 from experiments.similarity.collection import Collection, task_collection
-from experiments.similarity.extraction import Extractor, extract
+from experiments.similarity.extractor import Extractor
 from experiments.similarity.feature_models import Model
-from experiments.similarity.features import FeatureSet, Item, Source, Writer
+from experiments.similarity.feature_set import FeatureSet, Item, Source, Writer
 from experiments.similarity.index import Index, build
+from experiments.similarity.make_features import make_features
 from experiments.similarity.page.app import make_app
 from experiments.similarity.page.engine import EngineQueue
 from experiments.similarity.page.gallery import Gallery
@@ -46,6 +46,7 @@ from lib.caffe.device import Device
 from lib.cli import Parser, run
 from lib.errors import UserError
 from lib.files import readable, require_space, sha256
+from lib.machine import usable_cores
 from prototxt.render import Run, render
 
 SAMPLE = Path("datasets/raw/met/images").absolute()
@@ -67,7 +68,7 @@ def main() -> None:
     if not SAMPLE.is_dir():
         raise UserError("no sample images: make sample")
     load = os.getloadavg()[0]
-    print(f"{default_workers()} cores; load before this: {load:.1f}")
+    print(f"{usable_cores()} cores; load before this: {load:.1f}")
     with tempfile.TemporaryDirectory(prefix="bench.", dir=".") as room:
         folder = Path(room).absolute()
         with contextlib.chdir(folder):  # where the features go
@@ -98,7 +99,9 @@ def _extraction(folder: Path, images: int, rounds: int) -> None:
     ours, theirs = [], []
     for turn in range(rounds):
         ours.append(
-            _timed(lambda: extract(collection, model, device, force=True), "ours", images, turn)
+            _timed(
+                lambda: make_features(collection, model, device, force=True), "ours", images, turn
+            )
         )
         theirs.append(
             _timed(lambda: _extract_features(engine, folder, images), "Caffe's", images, turn)
@@ -123,7 +126,7 @@ def _lmdb(folder: Path, images: int) -> DataFolder:
     files = [data.classes, *(data.list(part) for part in PARTS)]
     hashes = ", ".join(f'"{path.name}": "{sha256(path)}"' for path in files)
     data.record.write_text(f'{{"images_root": "{SAMPLE}", "sha256": {{{hashes}}}}}')
-    build_lmdbs(data, SAMPLE, workers=default_workers())
+    build_lmdbs(data, SAMPLE, workers=usable_cores())
     return data
 
 

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from experiments.similarity.artworks import caption
-from experiments.similarity.explanation import explain, nearest_training_images
-from experiments.similarity.extraction import Extractor
+from experiments.similarity.attribution import explain, training_images
+from experiments.similarity.extractor import Extractor
 from experiments.similarity.feature_models import FC7
-from experiments.similarity.maps import Picture
+from experiments.similarity.heatmaps import Picture
+from experiments.similarity.neighbours import distance_text
 from experiments.similarity.page.engine import TIMEOUT, BusyError, EngineQueue
 from experiments.similarity.page.gallery import Gallery
 from experiments.similarity.page.thumbs import SIZES, Thumbs
@@ -247,19 +248,22 @@ def make_app(
             lambda it: explain(it, asked, pixels, label=label or None, timeout=TIMEOUT)
         )
         nearest: list[dict[str, Any]] = []
-        note = ""
+        note = part = truth = ""
         try:
-            _, found = await run_in_threadpool(
-                nearest_training_images, asked, said.vector, 6, gallery.known
+            own = gallery.items[image].image if image is not None else None
+            _, training = await run_in_threadpool(
+                training_images, asked, said.vector, 6, gallery.known, own
             )
         except UserError as error:
             note = str(error)
         else:
-            for each in found:
+            part, truth = training.part, training.truth
+            for each in training.nearest:
                 row = gallery.row_of.get(each.image)
                 card = {"row": None, "name": each.image} if row is None else gallery.card(row)
-                words = {"class": each.label, "caption": caption("", each.known)}
-                nearest.append({**card, **words, "distance": round(each.distance, 4)})
+                words = {"class": each.label, "part": each.part}
+                words["caption"] = caption("", each.known)
+                nearest.append({**card, **words, "distance": float(distance_text(each.distance))})
         return {
             "classes": [
                 {"name": name, "probability": probability} for name, probability in said.classes
@@ -271,6 +275,8 @@ def make_app(
             "saliency": _inline(said.saliency),
             "nearest": nearest,
             "note": note,
+            "part": part,
+            "truth": truth,
         }
 
     # ---- What they share -------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-from experiments.similarity.extraction import Extractor
+from experiments.similarity.extractor import Extractor
 from lib.caffe.service import EngineDied
 
 T = TypeVar("T")

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from experiments.similarity.artworks import Artwork
 from experiments.similarity.collection import Collection
 from experiments.similarity.feature_models import Model
-from experiments.similarity.features import same_images
+from experiments.similarity.feature_set import same_images
 from experiments.similarity.index import Index
+from experiments.similarity.neighbours import distance_text
 from lib.errors import UserError
 
 FILTERS = ("artist", "genre", "style")
@@ -105,7 +106,11 @@ class Gallery:
             return []
         found = self.indexes[model].search(vector, min(k, there), only)
         pairs = zip(found.rows[0].tolist(), found.distances[0].tolist(), strict=True)
-        return [{**self.card(row), "distance": round(far, 4)} for row, far in pairs if row >= 0]
+        return [
+            {**self.card(row), "distance": float(distance_text(far))}
+            for row, far in pairs
+            if row >= 0
+        ]
 
     def pick(self, mask: NDArray[np.bool_] | None, count: int, seed: int) -> list[dict[str, Any]]:
         """Some images of those in the mask, chosen by a seed."""

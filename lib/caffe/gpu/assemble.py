@@ -13,7 +13,6 @@ from typing import Any
 
 from lib.caffe.gpu.compiler import Compiler
 from lib.caffe.gpu.prefix import LIBRARY
-from lib.caffe.install.kernels import choose_kernel
 from lib.caffe.install.launchers import write_launchers
 from lib.caffe.install.runpaths import set_run_paths
 from lib.errors import UserError
@@ -37,12 +36,14 @@ def assemble(
     cuda_libraries: list[Path],
     work: Path,
     record: dict[str, Any],
+    *,
+    blas: str,
 ) -> dict[str, Any]:
     """Make the folder `into` from a finished build; returns its record, completed.
 
     `cuda_libraries` that lie in `work` (they came as wheels) are taken along; others stay where
-    the toolkit has them. Raises UserError unless every program finds all that it needs, and Python
-    can import Caffe.
+    the toolkit has them. `blas` says which BLAS the prefix has (install.blas). Raises UserError
+    unless every program finds all that it needs, and Python can import Caffe.
     """
     with whole_folder(into) as aside:
         root = aside / "root"
@@ -51,8 +52,7 @@ def assemble(
         folders = _take_cuda(cuda_libraries, work, aside)
         set_run_paths(root, made, more=folders)
         _check_links(made)
-        write_launchers(aside)
-        record["blas_kernel"] = choose_kernel(aside)
+        write_launchers(aside, blas)
         record["caffe"] = _import_version(aside)
         record["bytes"] = _write_list(aside)
         shutil.copy2(compiler.log, aside / compiler.log.name)

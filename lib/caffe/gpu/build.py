@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -20,12 +20,14 @@ from lib.caffe.gpu.prefix import make_prefix
 from lib.caffe.gpu.source import unpack_source
 from lib.caffe.gpu.stages import digest
 from lib.caffe.gpu.wheels import BUILD_TOOLS, HERE, install_wheels, read_requirements
+from lib.caffe.install.blas import OPENBLAS, check_choice, packages_with
 from lib.caffe.install.build import check_machine
 from lib.caffe.install.debs import fetch
-from lib.caffe.install.pins import LOCK, Package, read_lock
+from lib.caffe.install.pins import Package, read_lock
 from lib.errors import UserError
-from lib.exclusive_lock import alone
+from lib.exclusive_lock import exclusive_lock
 from lib.files import readable, require_space, whole_file
+from lib.machine import free_memory, usable_cores
 
 BUILD_LOCK = HERE / "build.lock"
 _LAYOUT = "1"  # of the result; a new number builds anew
@@ -47,6 +49,7 @@ class Order:
     jobs: int | None = None  # compilers at once; None: as many as cores and memory allow
     debs: Path | None = None
     mirror: str | None = None
+    blas: str = OPENBLAS  # or debian
     force: bool = False
 
     @property
@@ -78,6 +81,7 @@ def build(order: Order) -> list[str]:
     """
     start = time.monotonic()
     check_machine()
+    check_choice(order.blas)
     into = order.into.resolve()
     if into.exists() and any(into.iterdir()) and not (into / assemble.RECORD).exists():
         raise UserError(f"{into} is not a Caffe that was built here: it is left alone")
@@ -89,7 +93,7 @@ def build(order: Order) -> list[str]:
         order.work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {order.work}: {error.strerror}") from error
-    with alone(order.work, "a build of Caffe") as lock:
+    with exclusive_lock(order.work, "a build of Caffe") as lock:
         try:
             record = _build(order, host, wish, lock)
         except KeyboardInterrupt:
@@ -98,15 +102,14 @@ def build(order: Order) -> list[str]:
             ) from None
     words = f"{into}: Caffe {record['caffe']}, {describe(record)}, {readable(record['bytes'])}"
     return [
-        f"BLAS kernel: {record['blas_kernel']}",
         f"{words}, built in {time.monotonic() - start:.0f} s",
         f"{order.work} holds what another build would need again; it may be deleted",
     ]
 
 
 def fetch_into(folder: Path, *, debs: Path | None, mirror: str | None) -> str:
-    """Put every Debian package that this build and `make caffe` need into a folder."""
-    files = fetch(_packages(), folder=debs, mirror=mirror)
+    """Put every package that this build and `make caffe` need, with either BLAS, into a folder."""
+    files = fetch([*read_lock(), *read_lock(BUILD_LOCK)], folder=debs, mirror=mirror)
     folder.mkdir(parents=True, exist_ok=True)
     for package, path in files.items():
         with whole_file(folder / package.file) as aside:
@@ -114,8 +117,8 @@ def fetch_into(folder: Path, *, debs: Path | None, mirror: str | None) -> str:
     return f"{folder}: {len(files)} files"
 
 
-def _packages() -> list[Package]:
-    return [*read_lock(), *read_lock(BUILD_LOCK)]
+def _packages(blas: str) -> list[Package]:
+    return [*packages_with(blas, read_lock()), *read_lock(BUILD_LOCK)]
 
 
 def describe(record: dict[str, Any]) -> str:
@@ -143,8 +146,7 @@ def _wish(order: Order, host: Host) -> str:
     parts = [
         _LAYOUT,
         "cpu" if order.cpu else "gpu",
-        LOCK.read_text(encoding="utf-8"),
-        BUILD_LOCK.read_text(encoding="utf-8"),
+        *(package.sha256 for package in _packages(order.blas)),
         caffe_flags.headers_digest(),
         host.version,
     ]
@@ -168,7 +170,7 @@ def _build(order: Order, host: Host, wish: str, lock: int) -> dict[str, Any]:
     require_space(work, max(needed - _size(work), needed // 4), "the build of Caffe")
     cuda = None if order.cpu else _find_cuda(order, work, host)
     host = cuda.host if cuda else host
-    files = fetch(_packages(), folder=order.debs, mirror=order.mirror)
+    files = fetch(_packages(order.blas), folder=order.debs, mirror=order.mirror)
     source = unpack_source({p: f for p, f in files.items() if p.is_source}, work / "source")
     prefix = make_prefix({p: f for p, f in files.items() if not p.is_source}, work / "prefix")
     tools = install_wheels(read_requirements(BUILD_TOOLS), work / "tools")
@@ -188,7 +190,8 @@ def _build(order: Order, host: Host, wish: str, lock: int) -> dict[str, Any]:
         "archs": str(cuda.archs) if cuda else None,
         "cudnn": str(cuda.cudnn) if cuda and cuda.cudnn else None,
     }
-    made = assemble.assemble(order.into.resolve(), compiler, prefix, libraries, work, record)
+    into = order.into.resolve()
+    made = assemble.assemble(into, compiler, prefix, libraries, work, record, blas=order.blas)
     shutil.rmtree(compiler.folder, ignore_errors=True)
     return made
 
@@ -229,8 +232,9 @@ def _flags(prefix: Path, host: Host, cuda: Cuda | None, work: Path) -> list[str]
 def _folder(work: Path, key: str, order: Order) -> Path:
     """Where this recipe compiles; what another recipe has compiled is cleared away."""
     kind = "cpu" if order.cpu else "gpu"
-    for other in work.glob(f"build-{kind}-*"):
-        if other.name != f"build-{kind}-{key}" or order.force:
+    recipe = re.compile(rf"build-{kind}-[0-9a-f]{{16}}")  # named by stages.digest
+    for other in list(work.iterdir()):
+        if recipe.fullmatch(other.name) and (other.name != f"build-{kind}-{key}" or order.force):
             shutil.rmtree(other, ignore_errors=True)
     return work / f"build-{kind}-{key}"
 
@@ -242,12 +246,4 @@ def _size(folder: Path) -> int:
 
 def _jobs() -> int:
     """As many compilers as cores, and no more than fit in memory: up to 1.5 GB each."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        meminfo = Path("/proc/meminfo").read_text(encoding="utf-8")
-        available = next(
-            int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemAvailable")
-        )
-    except (OSError, StopIteration, ValueError):
-        return cores
-    return max(1, min(cores, available // 1_500_000))
+    return max(1, min(usable_cores(), int(free_memory() / 1.5e9)))

@@ -9,13 +9,13 @@ from lib.caffe.gpu.archs import Archs
 from lib.caffe.gpu.prefix import LIBRARY, LIBRARY_FOLDERS
 from lib.caffe.gpu.stages import digest
 from lib.caffe.gpu.toolkit import Toolkit
-from lib.caffe.install.runpaths import OPENBLAS
+from lib.caffe.install.blas import OPENBLAS_FOLDER
 
 HERE = Path(__file__).resolve().parent
 COMPAT = HERE / "compat" / "caffe_compat.h"
 _OPENCV = HERE / "cmake"
 _PYTHON = "python3.9"  # of lib/caffe/caffe.lock
-OPENBLAS_HEADERS = f"usr/include/x86_64-linux-gnu/{Path(OPENBLAS).name}"
+OPENBLAS_HEADERS = f"usr/include/x86_64-linux-gnu/{Path(OPENBLAS_FOLDER).name}"
 
 # What is made: the library, the programs, pycaffe (all that is installed), and the tests.
 TARGETS = ("all", "test.testbin")

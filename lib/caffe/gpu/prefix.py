@@ -10,13 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from lib.caffe.gpu.stages import digest, is_made, making
+from lib.caffe.install.blas import OPENBLAS_FOLDER
 from lib.caffe.install.pins import Package
-from lib.caffe.install.runpaths import OPENBLAS, set_run_paths
+from lib.caffe.install.runpaths import set_run_paths
 from lib.caffe.install.unpack import unpack
 
 LIBRARY = "usr/lib/x86_64-linux-gnu"
 # In the order in which the linker shall look; OpenBLAS before any reference BLAS.
-LIBRARY_FOLDERS = (OPENBLAS, LIBRARY, "lib/x86_64-linux-gnu", "usr/lib")
+LIBRARY_FOLDERS = (OPENBLAS_FOLDER, LIBRARY, "lib/x86_64-linux-gnu", "usr/lib")
 # A newer compiler's programs need that compiler's own runtime, which serves older programs too.
 _COMPILERS_OWN = ("libstdc++.so.6*", "libgcc_s.so.1*")
 _DEBIANS_CAFFE = ("usr/bin/caffe*", f"{LIBRARY}/libcaffe*", "usr/lib/python3/dist-packages/caffe*")
@@ -24,11 +25,11 @@ _DEBIANS_CAFFE = ("usr/bin/caffe*", f"{LIBRARY}/libcaffe*", "usr/lib/python3/dis
 
 def make_prefix(files: dict[Package, Path], into: Path) -> Path:
     """Unpack all packages, without Debian's own Caffe, ready to be linked to and to run."""
-    made_by = digest("2", *sorted(package.sha256 for package in files))
+    made_by = digest("3", *sorted(package.sha256 for package in files))
     if is_made(into, made_by):
         return into
     with making(into, made_by) as aside:
-        unpack(files.values(), aside)
+        unpack(files, aside)
         for pattern in _DEBIANS_CAFFE:
             for path in aside.glob(pattern):
                 _remove(path)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from lib.caffe.gpu.stages import digest, is_made, making
+from lib.caffe.install.download import pip_reason
 from lib.errors import UserError
 
 HERE = Path(__file__).resolve().parent
@@ -36,9 +37,7 @@ def install_wheels(requirements: list[str], into: Path) -> Path:
             text=True,
         )
         if done.returncode:
-            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-            words = (errors or done.stderr.strip().splitlines() or ["no reason given"])[0]
-            raise UserError(f"pip could not install {names}: {words.removeprefix('ERROR: ')}")
+            raise UserError(f"pip could not install {names}: {pip_reason(done.stderr)}")
     return into
 
 

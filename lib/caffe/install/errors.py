@@ -5,9 +5,10 @@ from __future__ import annotations
 from lib.errors import UserError
 
 WAYS_OUT = (
-    "ways out: DEBIAN_MIRROR=<address of a Debian mirror that has bullseye>, CAFFE_DEBS=<folder "
-    "with the packages named in lib/caffe/caffe.lock>, CAFFE_PYTHON=<a Python that can import "
-    "caffe>, or the Dockerfile"
+    "ways out: DEBIAN_MIRROR=<the http address of a Debian mirror that has bullseye; once it has "
+    "left the mirrors, that of Debian's archive of old releases>, CAFFE_DEBS=<a folder with the "
+    "packages named in lib/caffe/caffe.lock>, CAFFE_PYTHON=<a Python that can import caffe>, or "
+    "the Dockerfile"
 )
 
 

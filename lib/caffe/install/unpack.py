@@ -1,22 +1,27 @@
-"""Debian packages to a tree of files, without dpkg: machines of other makes have none."""
+"""Packages to a tree of files, without dpkg: machines of other makes have none."""
 
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from os.path import relpath
 from pathlib import Path
 from typing import IO
 
+from lib.caffe.install.blas import install_wheel
 from lib.caffe.install.errors import no_caffe
+from lib.caffe.install.pins import Package
 from lib.cli import bar
 
 _THREADS = 2  # unpacking is half xz, which runs without Python's lock, and half writing
 
 
-def unpack(debs: Iterable[Path], root: Path) -> None:
-    """Unpack the files of all packages into `root`; absolute links are made relative to it."""
+def unpack(packages: dict[Package, Path], root: Path) -> None:
+    """Unpack Debian packages into `root`, then the wheel's OpenBLAS if it is among `packages`.
+
+    Absolute links are made relative to `root`.
+    """
+    debs = [path for package, path in packages.items() if not package.is_wheel]
     files = sorted(debs, key=lambda deb: deb.stat().st_size, reverse=True)
     total = sum(deb.stat().st_size for deb in files)
     with (
@@ -32,6 +37,9 @@ def unpack(debs: Iterable[Path], root: Path) -> None:
             pool.shutdown(cancel_futures=True)
             raise
     _make_links_relative(root)
+    for package, path in packages.items():
+        if package.is_wheel:
+            install_wheel(path, root)
 
 
 def _unpack_one(deb: Path, root: Path) -> None:

@@ -14,8 +14,8 @@ import numpy
 def run(request, emit):
     """Say the engine's versions, its BLAS as loaded, and whether GPU `request["gpu"]` works.
 
-    Returns caffe, caffe_path, python, numpy, blas (path), blas_kernel, threads, gpu (bool or None
-    when not asked), build (how `make caffe-gpu` built it; None for any other Caffe).
+    Returns caffe, caffe_path, python, numpy, blas (path), blas_version, blas_kernel, threads, gpu
+    (bool or None when not asked), build (how `make caffe-gpu` built it; None for any other Caffe).
     """
     numpy.ones((8, 8)).dot(numpy.ones((8, 8)))
     blas = blas_library()
@@ -25,6 +25,7 @@ def run(request, emit):
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "blas": blas,
+        "blas_version": None,
         "blas_kernel": None,
         "threads": None,
         "gpu": None,
@@ -33,6 +34,10 @@ def run(request, emit):
     if blas and "openblas" in blas:
         library = ctypes.CDLL(blas)
         library.openblas_get_corename.restype = ctypes.c_char_p
+        library.openblas_get_config.restype = ctypes.c_char_p
+        # "OpenBLAS 0.3.13 NO_AFFINITY ...", and older ones begin with the first option
+        words = library.openblas_get_config().decode().split()
+        about["blas_version"] = words[1] if words[:1] == ["OpenBLAS"] else None
         about["blas_kernel"] = library.openblas_get_corename().decode()
         about["threads"] = library.openblas_get_num_threads()
     if request.get("gpu") is not None:

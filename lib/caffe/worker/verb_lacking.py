@@ -31,9 +31,5 @@ def run(request, emit):
     net = prototxts.read_net(request["net"])
     _, layers = caffemodel.read(request["weights"])
     there = [layer.name for layer in layers]
-    wanted = [
-        layer.name
-        for layer in net.layer
-        if layer.type in LEARNT and prototxts.in_phase(layer, caffe.TEST)
-    ]
+    wanted = [layer.name for layer in prototxts.in_phase(net, caffe.TEST) if layer.type in LEARNT]
     return {"lacking": [name for name in wanted if name not in there], "layers": there}

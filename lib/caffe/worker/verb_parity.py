@@ -73,8 +73,8 @@ def without_random_numbers(net, request):
     """Inputs in place of the Data layer, no dropout, and nothing of the TEST net."""
     kept = [
         layer
-        for layer in net.layer
-        if prototxts.in_phase(layer, caffe.TRAIN) and layer.type not in ("Dropout", "Accuracy")
+        for layer in prototxts.in_phase(net, caffe.TRAIN)
+        if layer.type not in ("Dropout", "Accuracy")
     ]
     data = [layer for layer in kept if layer.type == "Data"]
     if len(data) != 1 or len(data[0].top) != 2 or not data[0].transform_param.crop_size:

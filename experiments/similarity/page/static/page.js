@@ -102,7 +102,7 @@ function label(card) {
     card.artist ? make("span", { className: "artist" }, card.artist) : "",
     make("span", { className: "title" }, nameOf(card)),
     facts.length ? make("span", { className: "facts" }, facts.join(" · ")) : "",
-    card.distance !== undefined ? make("span", { className: "distance", title: "cosine distance" }, card.distance.toFixed(3)) : "",
+    card.distance !== undefined ? make("span", { className: "distance", title: "cosine distance" }, card.distance) : "",
     card.probability !== undefined ? make("span", { className: "distance" }, `${(100 * card.probability).toFixed(0)} % sure`) : "");
 }
 

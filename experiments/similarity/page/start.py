@@ -1,0 +1,121 @@
+"""Start the search page: on this machine alone, unless HOST= says otherwise."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from datasets.catalogue import RAW
+from experiments.similarity.artworks import artworks
+from experiments.similarity.choose_collection import CollectionChoice
+from experiments.similarity.extractor import Extractor
+from experiments.similarity.feature_models import FC7, find_model
+from experiments.similarity.index import index_word
+from experiments.similarity.neighbours import check_indexes, open_features, open_index
+from experiments.similarity.optional_packages import load
+from experiments.similarity.page.engine import EngineQueue
+from experiments.similarity.page.gallery import Gallery
+from experiments.similarity.page.thumbs import Thumbs
+from experiments.similarity.page.uploads import Decoder, Uploads
+from lib.caffe.device import Device
+from lib.errors import UserError
+
+HOST, PORT, QUEUE = "127.0.0.1", 8765, 8
+CACHE = Path(".cache/page")
+
+
+def serve_page(
+    words: Sequence[str],
+    choice: CollectionChoice,
+    pick: Callable[[], Device],
+    *,
+    host: str = HOST,
+    port: int = PORT,
+    index: str = "exact",
+    queue: int = QUEUE,
+    raw: Path = RAW,
+) -> None:
+    """Open the collection and the indexes of the models `words`, then serve till Ctrl-C.
+
+    `queue`: images that may wait for the engine. `pick` gives the device once all else is known to
+    be right. Raises UserError for what is not there.
+    """
+    for name in ("faiss", "fastapi", "uvicorn"):
+        load(name)
+    from experiments.similarity.page.app import make_app
+    from experiments.similarity.page.server import Server
+
+    index_word(index)
+    models = list({(each := find_model(word)).name: each for word in words}.values())
+    listener = _listen(host, port)
+    collection = choice.open()
+    device = pick()
+    sets = [open_features(model, collection) for model in models]
+    check_indexes(index, sets)
+    gone = [item.image for item in sets[0].items if not (collection.root / item.image).is_file()]
+    if len(gone) == len(sets[0]):
+        raise UserError(
+            f"none of the collection's images is in {collection.root} any more ({gone[0]}, ...): "
+            "put them back, or make lists, LMDBs and features again"
+        )
+    if gone:
+        print(
+            f"warning: {len(gone):,} images are not in {collection.root} any more: {gone[0]}, ..."
+        )
+    indexes = [open_index(features, index) for features in sets]
+    gallery = Gallery(collection, models, indexes, artworks(collection, raw))
+    cache = CACHE / f"{collection.name}-{collection.fingerprint[:12]}"
+    engine, decoder = EngineQueue(Extractor(device), queue), Decoder()
+    with closing(engine), closing(decoder):
+        for model in models:  # the first visitor need not wait for the weights
+            engine.extractor.dims(model, FC7, batch=1)
+        decoder.warm()
+        app = make_app(
+            gallery,
+            engine,
+            Thumbs(gallery, cache / "thumbnails"),
+            Uploads(cache / "uploads"),
+            decoder,
+            _names(host),
+        )
+        address, number = listener.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        print(f"http://{shown}:{number}/  ({len(gallery):,} images; Ctrl-C ends it)", flush=True)
+        Server(app, engine.close).run([listener])
+    print("the page is closed")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket to serve on, had before the long work begins: visitors wait till it is done."""
+    if not 0 <= port <= 65535:
+        raise UserError(f"PORT={port}: a port is a number from 0 to 65535")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except UnicodeError:  # labels that are too long or empty
+        raise UserError(f"HOST={host}: that is no host's name") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            why = "another program has that port; another PORT=, or PORT=0 for a free one"
+        elif error.errno == errno.EACCES:
+            why = "you may not use that port; a PORT= above 1023, or PORT=0 for a free one"
+        else:
+            why = f"{error.strerror}; HOST= must be an address of this machine"
+        raise UserError(f"can't serve on {host}, port {port}: {why}") from None
+    if not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+        print(f"warning: everyone who can reach {host} can use this page", flush=True)
+    return listener
+
+
+def _names(host: str) -> list[str]:
+    """The host names that a browser may ask for: others are a page from elsewhere in disguise."""
+    if host in ("0.0.0.0", "::"):
+        return ["*"]
+    return sorted({"localhost", "127.0.0.1", "[::1]", host})

@@ -1,0 +1,107 @@
+"""The layers that a net reads its images and labels from."""
+
+from caffe.proto import caffe_pb2
+from errors import WorkerError
+
+# Layer type -> its own parameter, with source and batch_size.
+READERS = {"Data": "data_param", "ImageData": "image_data_param"}
+# Other layers without bottoms that may stand where a net's images come from.
+OTHERS = ("AnnotatedData", "DummyData", "HDF5Data", "Input", "MemoryData", "Python", "WindowData")
+
+
+def sources(layers):
+    """The layers, of these, that a net's data come from."""
+    return [
+        layer
+        for layer in layers
+        if not len(layer.bottom) and len(layer.top) and layer.type in (*READERS, *OTHERS)
+    ]
+
+
+def reader(layers, path, phase):
+    """The one layer of a net that reads images and labels; WorkerError where it is none of ours.
+
+    Images of a list or of a database can be counted and exchanged for the test images; what other
+    layers give can't.
+    """
+    found = sources(layers)
+    if len(found) != 1:
+        raise WorkerError(
+            "{}: the {} net must have exactly one Data layer, not {}".format(
+                path, phase, len(found)
+            )
+        )
+    layer = found[0]
+    at = "{}: layer '{}'".format(path, layer.name)
+    if layer.type not in READERS:
+        raise WorkerError(
+            "{} ({}): the {} net must read a Data or ImageData layer, so that every image can be "
+            "counted".format(at, layer.type, phase)
+        )
+    if len(layer.top) != 2:
+        raise WorkerError("{}: it must give images and labels, two tops".format(at))
+    return layer
+
+
+def about(layer):
+    """What a reader reads: type, source, backend (None for a list), batch, tops and transform."""
+    own = getattr(layer, READERS[layer.type])
+    backend = None
+    if layer.type == "Data":
+        backend = caffe_pb2.DataParameter.DB.Name(own.backend)
+    return {
+        "layer": layer.name,
+        "type": layer.type,
+        "source": own.source,
+        "backend": backend,
+        "batch": own.batch_size,
+        "tops": list(layer.top),
+        "transform": transform(layer.transform_param),
+    }
+
+
+def transform(param):
+    """A TransformationParameter as plain values."""
+    return {
+        "crop": param.crop_size,
+        "mean_file": param.mean_file or None,
+        "mean_value": list(param.mean_value),
+        "scale": param.scale,
+        "mirror": param.mirror,
+        "gray": param.force_gray,
+        "color": param.force_color,
+    }
+
+
+def read_lmdb(layer, lmdb):
+    """Let a reader read an LMDB instead, with the transformation and batch that it has."""
+    batch = getattr(layer, READERS[layer.type]).batch_size
+    for name in READERS.values():
+        layer.ClearField(name)
+    layer.type = "Data"
+    layer.data_param.source = lmdb
+    layer.data_param.batch_size = batch
+    layer.data_param.backend = caffe_pb2.DataParameter.LMDB
+
+
+def as_inputs(layers, size):
+    """Copies of the layers with each source of data as an Input of its own shape, one image.
+
+    `size`: height and width of the images where no crop is said.
+    """
+    made = []
+    for layer in layers:
+        new = caffe_pb2.LayerParameter()
+        if layer not in sources([layer]) or layer.type == "Input":
+            new.CopyFrom(layer)
+            new.ClearField("include")
+            new.ClearField("exclude")
+        else:
+            new.name, new.type = layer.name, "Input"
+            new.top.extend(layer.top)
+            crop = layer.transform_param.crop_size or size
+            channels = 1 if layer.transform_param.force_gray else 3
+            for index in range(len(layer.top)):
+                new.input_param.shape.add(dim=[1, channels, crop, crop] if index == 0 else [1])
+        made.append(new)
+    return made
