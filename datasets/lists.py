@@ -81,29 +81,15 @@ def make_lists(
             "labels_left_out": list(task.labels_left_out),
             **({"labels": list(task.labels)} if task.labels else {}),
         },
-<<<<<<< HEAD
-        "seed": seed,
-        "split": split,
-        "images_root": _inside_project(images),
-        "counts": {part: len(parts[part]) for part in PARTS},
-        "classes": {
-            name: {part: counts[part][name] for part in PARTS} for name in selection.classes
-        },
-        "left_out": left_out,
-        "warnings": [{"what": note.text, "rows": list(note.rows)} for note in notes],
-        "sha256": {path.name: _hash(text) for path, text in texts.items()},
-    }
-=======
         seed=seed,
         split=split,
         images_root=written_root(images),
         counts={part: len(parts[part]) for part in PARTS},
         classes={name: {part: counts[part][name] for part in PARTS} for name in selection.classes},
-        left_out=selection.left_out,
-        warnings=[{"what": note.text, "rows": list(note.rows)} for note in selection.notes],
+        left_out=left_out,
+        warnings=[{"what": note.text, "rows": list(note.rows)} for note in notes],
         sha256={path.name: _hash(text) for path, text in texts.items()},
     )
->>>>>>> main
     return _write(folder, texts, record)
 
 

@@ -148,7 +148,7 @@ def with_images(selection: Selection, images: Path) -> Selection:
 
 
 def what_it_gives(task: Task, selection: Selection) -> str:
-    """In a line: how many classes the task's rule gives on this collection, and which fall below."""
+    """In a line: how many classes the task's rule gives here, and which fall below it."""
     printed = f" (the paper has {task.paper_classes})" if task.paper_classes else ""
     given = (
         f"{task.name}: {count(len(selection.classes), 'class')} with {task.rule} images{printed}"

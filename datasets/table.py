@@ -11,12 +11,7 @@ import pandas as pd
 
 from lib.errors import UserError
 
-<<<<<<< HEAD
-# pandas keeps texts in another way where pyarrow is installed, which only collections in parquet
-# need: nothing may depend on that.
-=======
 # Where PyArrow is installed pandas keeps text in it, and PyArrow refuses names that are not UTF-8.
->>>>>>> main
 pd.set_option("mode.string_storage", "python")
 
 COLUMNS = (
