@@ -36,15 +36,18 @@ def read_catalogue(task: Task, raw: Path = RAW) -> Catalogue:
     return catalogue
 
 
-def write_out_images(task: Task, raw: Path = RAW) -> None:
-    """Write out the images that lie in parquet files, once; nothing where there are none.
+def write_out_images(task: Task, raw: Path = RAW) -> bool:
+    """Write out the images that lie in parquet files, once; False where there are no such files.
 
     UserError when the disk has no room, or a file is damaged.
     """
     listing = look(task.folder(raw))
     files = parquet.find_parquet(listing)
-    if files and task.source != "met" and not parquet.all_unpacked(listing, files):
+    if not files or task.source == "met":
+        return False
+    if not parquet.all_unpacked(listing, files):
         parquet.unpack(listing, files)
+    return True
 
 
 def images_root(task: Task, raw: Path = RAW) -> Path:

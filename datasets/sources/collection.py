@@ -47,7 +47,8 @@ def readings(listing: Listing, *, wikiart: bool = False) -> list[Reading]:
     found: list[Reading] = []
     parquets = parquet.find_parquet(listing)
     sets = find_lists(listing)
-    tables = find_tables(listing, (name for one in sets for name, _ in one.lists))
+    listed = [name for one in sets for name in (*(name for name, _ in one.lists), *one.copies)]
+    tables = find_tables(listing, listed)
     if parquets and parquet.all_unpacked(listing, parquets):
         parquets = []
     catalog = [group for group in tables if _is_catalog(group[0].name)]

@@ -110,7 +110,7 @@ def find_below(names: pd.Series, listing: Listing, file: Path) -> FoundFiles:
     if not lost.any():
         return found
     absolute = paths[paths.notna()]
-    if lost.all() and all(name.startswith("/") and Path(name).is_file() for name in absolute):
+    if lost.all() and all(map(_is_image_file, absolute)):
         root = Path(os.path.commonpath([str(Path(name).parent) for name in absolute]))
         relative = paths.map(lambda name: os.path.relpath(name, root), na_action="ignore")
         return FoundFiles(relative.astype("string"), root, [])
@@ -119,6 +119,10 @@ def find_below(names: pd.Series, listing: Listing, file: Path) -> FoundFiles:
         f"{file}: {count(len(named), 'path')} not below {listing.folder / 'images'}: "
         f"{some(named)}; paths must be relative to that folder"
     )
+
+
+def _is_image_file(name: str) -> bool:
+    return name.startswith("/") and is_image(name) and Path(name).is_file()
 
 
 def meaning(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from datasets.sources.listing import (
@@ -40,6 +40,7 @@ class ListSet:
     name: str  # how a person tells it from others: its folder and stem
     lists: tuple[tuple[str, str | None], ...]
     names: str | None
+    copies: tuple[str, ...] = ()  # files of the same bytes elsewhere in the collection
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,14 @@ def find_lists(listing: Listing) -> list[ListSet]:
         place = "/".join(without_part(folder) if part_of(folder) else folder for folder in folders)
         groups.setdefault((kind, place, without_part(file.name)), []).append(name)
     sets: list[ListSet] = []
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     for (kind, place, stem), files in groups.items():
         digest = hashlib.sha256()
         for name in files:
             digest.update(listing.path(name).read_bytes())
-        if digest.hexdigest() in seen:
+        if (first := seen.setdefault(digest.hexdigest(), len(sets))) < len(sets):
+            sets[first] = replace(sets[first], copies=(*sets[first].copies, *files))
             continue
-        seen.add(digest.hexdigest())
         lists = tuple(
             (name, part_of(PurePosixPath(name).name) or _folder_part(name)) for name in files
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -48,6 +50,31 @@ def read(listing: Listing, label: str, read_as: str) -> Catalogue:
     if file is None or read_as:
         return collection.choose(collection.readings(listing), label, read_as, listing).read()
     return _read_catalogue(file, listing)
+
+
+def get_catalogue(folder: Path, download: Callable[..., str]) -> Path:
+    """Download the site's own catalogue into `folder`, checked before it is put in place.
+
+    `download` is a resuming one: (addresses, path, what to do with the file, what=...). UserError
+    when no address gives the catalogue.
+    """
+    put: list[Path] = []
+
+    def use(file: Path, url: str) -> None:
+        place = folder / url.rpartition("/")[2]
+        aside = folder / f".{place.name}"  # its suffix says how it is read
+        shutil.copyfile(file, aside)
+        try:
+            rows, _ = spreadsheet.read(aside)
+            columns = [str(name).upper() for name in rows.columns]
+            require_columns(columns, _NEEDED, place, "it is not the site's catalogue")
+            aside.replace(place)
+        finally:
+            aside.unlink(missing_ok=True)
+        put.append(place)
+
+    download(DOWNLOADS, folder / "catalogue", use, what="the catalogue of www.wga.hu")
+    return put[0]
 
 
 def _catalogue(listing: Listing) -> Path | None:
