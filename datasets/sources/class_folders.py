@@ -78,6 +78,10 @@ def read_class_folders(listing: Listing, found: ClassFolders) -> Catalogue:
         classes.append(rest.split("/")[0])
         parts.append(part)
     notes = []
+    if lost := [name for names in listing.unreadable.values() for name in names]:
+        words = [f"{one or 'no suffix'} ({len(own):,})" for one, own in listing.unreadable.items()]
+        text = f"{count(len(lost), 'image')} left out, OpenCV cannot read: {', '.join(words)}"
+        notes.append(Note(text, lost))
     if loose:
         notes.append(Note(f"{count(len(loose), 'image')} in no class's folder left out", loose))
     rows = pd.DataFrame({"image": images, "class": classes})

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.sources.listing import Listing, is_image
+from datasets.image_files import is_image_name
+from datasets.sources.listing import Listing
 from datasets.table import Note, count, some
 from lib.errors import UserError
 
@@ -122,7 +123,7 @@ def find_below(names: pd.Series, listing: Listing, file: Path) -> FoundFiles:
 
 
 def _is_image_file(name: str) -> bool:
-    return name.startswith("/") and is_image(name) and Path(name).is_file()
+    return name.startswith("/") and is_image_name(name) and Path(name).is_file()
 
 
 def meaning(name: str) -> str:
@@ -201,7 +202,7 @@ def _last(path: str) -> str:
 
 def _stem(path: str) -> str:
     name = _last(path)
-    return name.rpartition(".")[0] if is_image(name) else name
+    return name.rpartition(".")[0] if is_image_name(name) else name
 
 
 def _shared_folder(paths: Iterable[str]) -> str:

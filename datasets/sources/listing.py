@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from datasets.image_files import SUFFIXES, files_below
+from datasets.image_files import files_below, find_images
 
 # The words that name a part of a given split, in the names of files, folders and cells.
 PART_WORDS = {
@@ -22,7 +22,7 @@ PART_WORDS = {
     "testing": "test",
     "tst": "test",
 }
-_LEFT_OUT = ("__macosx", "failed_images.csv")  # of macOS's zip, and of `make images`
+_LEFT_OUT = ("failed_images.csv",)  # written by `make images`
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Listing:
     folder: Path
     images: list[str]
     others: list[str]
+    unreadable: dict[str, list[str]] = field(default_factory=dict)  # images, by suffix, for OpenCV
 
     def path(self, name: str) -> Path:
         """Where a file of the listing lies."""
@@ -40,19 +41,16 @@ class Listing:
 
 def look(folder: Path) -> Listing:
     """What lies in a folder and below; hidden files and folders are not looked at."""
-    images: list[str] = []
-    others: list[str] = []
-    for name in sorted(files_below(folder)) if folder.is_dir() else []:
-        parts = name.casefold().split("/")
-        if any(part.startswith(".") or part in _LEFT_OUT for part in parts):
-            continue
-        (images if is_image(name) else others).append(name)
-    return Listing(folder, images, others)
-
-
-def is_image(name: str) -> bool:
-    """Whether a file name ends as an image's does."""
-    return name.lower().endswith(SUFFIXES)
+    if not folder.is_dir():
+        return Listing(folder, [], [])
+    found = find_images(folder)
+    known = {*found.images, *(name for names in found.left_out.values() for name in names)}
+    others = [
+        name
+        for name in sorted(files_below(folder))
+        if name not in known and name.rpartition("/")[2].casefold() not in _LEFT_OUT
+    ]
+    return Listing(folder, found.images, others, found.left_out)
 
 
 def words_of(name: str) -> list[str]:

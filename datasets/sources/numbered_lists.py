@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from datasets.image_files import is_image_name
 from datasets.sources.listing import (
     Listing,
-    is_image,
     part_of,
     without_part,
     words_of,
@@ -151,7 +151,7 @@ def _names_classes(listing: Listing, name: str) -> bool:
         return False
     lines = first_lines(listing.path(name))[:_SNIFFED]
     return not any(
-        is_image(cell.strip('" ')) for line in lines for cell in re.split("[,;\t]", line)
+        is_image_name(cell.strip('" ')) for line in lines for cell in re.split("[,;\t]", line)
     )
 
 
@@ -163,9 +163,9 @@ def _is_list(file: Path) -> bool:
     good = [match for match in matches if match]
     if not lines:  # an empty list beside others is an error that is told when it is read
         return bool(part_of(file.name)) and any(label in words_of(file.name) for label in LABELS)
-    images = [match for match in good if is_image(match["image"].strip().strip('"'))]
+    images = [match for match in good if is_image_name(match["image"].strip().strip('"'))]
     if part_of(file.name) is not None and any(label in words_of(file.name) for label in LABELS):
-        return bool(images) or any(is_image(line.strip()) for line in lines[:_SNIFFED])
+        return bool(images) or any(is_image_name(line.strip()) for line in lines[:_SNIFFED])
     return 10 * len(images) >= 8 * min(len(lines), _SNIFFED) or (
         part_of(file.name) is not None and 10 * len(good) >= 8 * min(len(lines), _SNIFFED)
     )

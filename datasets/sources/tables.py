@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from datasets.image_files import is_image_name
 from datasets.sources import spreadsheet
 from datasets.sources.file_names import find_below
 from datasets.sources.listing import (
     Listing,
-    is_image,
     part_of,
     parts_of_cells,
     without_part,
@@ -141,7 +141,7 @@ def path_column(
             continue
         paths = [cell.replace("\\", "/") for cell in cells]
         there = sum(any(k in files for k in _keys(path)) for path in paths) / len(paths)
-        named = sum(is_image(path) and "://" not in path for path in paths) / len(paths)
+        named = sum(is_image_name(path) and "://" not in path for path in paths) / len(paths)
         known = PATHS.index(key) if key in PATHS else len(PATHS)
         if known == len(PATHS) and named < 0.8 and not (there >= 0.8 and len(set(cells)) > 1):
             continue
@@ -184,8 +184,8 @@ def _sniff(listing: Listing, name: str) -> TableFile | None:
     if len(rows) < 2:
         return None
     header = [cell.strip() for cell in rows[0]]
-    if any(is_image(cell) for cell in header):  # no header: the first row is an image already
-        place = next(i for i, cell in enumerate(header) if is_image(cell))
+    if any(is_image_name(cell) for cell in header):  # no header: the first row is an image already
+        place = next(i for i, cell in enumerate(header) if is_image_name(cell))
         if len(header) < 2:
             return None
         columns = [f"column {i + 1}" for i in range(len(header))]
@@ -457,5 +457,5 @@ def _keys(path: str) -> Iterable[str]:
     name = path.rpartition("/")[2]
     yield path
     yield name
-    if is_image(name):
+    if is_image_name(name):
         yield name.rpartition(".")[0]
