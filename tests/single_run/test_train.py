@@ -1109,6 +1109,7 @@ subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1600m", "none", str(runs)], 
 first = subprocess.Popen(sys.argv[1:], stderr=subprocess.PIPE, text=True)
 def wait_for(pattern):
     while not list((runs / "tiny/a").glob(pattern)):
+        assert first.poll() is None, first.communicate()[1]
         time.sleep(0.002)
 def fill(name, left):
     disk = os.statvfs(runs)
