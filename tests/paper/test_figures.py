@@ -337,7 +337,7 @@ def check_letters(figure: Figure, width: float) -> None:
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
     assert texts
     for text in texts:
-        assert text.get_fontsize() >= SMALLEST, text.get_text()
+        assert float(text.get_fontsize()) >= SMALLEST, text.get_text()
     whole = figure.get_tightbbox()  # inches, around all that is drawn
     across, height = figure.get_size_inches()
     assert whole.x0 >= -0.02
