@@ -54,7 +54,7 @@ def main() -> None:
             folder.final,
             folder.train_val,
             data,
-            pick_device(arguments),
+            pick_device(arguments.gpu, arguments.threads),
             out=folder.path,
             task=arguments.task,
             tested=tested,
