@@ -30,7 +30,7 @@ SETTINGS    := EPOCHS LR LR_STEP_EPOCHS LR_GAMMA MOMENTUM WEIGHT_DECAY BATCH DRO
 VARIABLES   := $(SETTINGS) INIT SCENARIO SPLIT SPLIT_SEED RAW GPU THREADS RUN FORCE KEEP TASK \
                SKIP_BROKEN WORKERS SOURCE FROM READ_AS WEIGHTS FILE MEAN TESTS GRID SCHEDULER SIDE_BY_SIDE \
                BENCHES CUDA_ARCH CUDNN CUDA_HOME JOBS OTHER LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K LABEL INDEX BLOB HOST PORT \
-               PYTHON CAFFE_PYTHON CAFFE_DEBS CAFFE_BLAS CAFFE_LAYERS DEBIAN_MIRROR
+               PYTHON REQUIRE_VERIFIED CAFFE_PYTHON CAFFE_DEBS CAFFE_BLAS CAFFE_LAYERS DEBIAN_MIRROR
 TARGETS     := $(sort $(shell sed -n 's/^\([a-z0-9][a-z0-9 -]*\):[^\#=]*\#\#.*/\1/p' Makefile))
 # However tasks.toml was saved: UTF-16's zeros and byte order marks are dropped, a CR ends a line.
 TASKS       := $(shell tr -d '\000\357\273\277\376\377' < datasets/tasks.toml | tr '\r' '\n' | \
@@ -163,7 +163,7 @@ doctor: .venv/.ready  ## what this machine has, what is missing, and how to get 
 	@$(PY) -m tools.doctor
 
 weights: .venv/.ready $(ENGINE)  ## the weights of INIT, or all; FILE=, MEAN= put a file of yours in place
-	@$(PY) -m tools.weights $(INIT_FLAG) \
+	@$(PY) -m tools.weights $(INIT_FLAG) $(if $(filter-out 0,$(REQUIRE_VERIFIED)),--require-verified) \
 	  $(if $(FILE),--file '$(FILE)') $(if $(MEAN),--mean '$(MEAN)')
 
 inspect: .venv/.ready $(ENGINE)  ## WEIGHTS=file layer by layer, beside CaffeNet
@@ -211,7 +211,7 @@ prototxt: $(DATA)/lmdb.json $(ENGINE) $(if $(FETCH),fetch)
 	  --snapshot-prefix 'experiments/runs/$(TASK)/$(RUN_NAME)/snapshots/caffenet'
 
 fetch: $(ENGINE)
-	@$(PY) -m tools.weights --init '$(FETCH)'
+	@$(PY) -m tools.weights --init '$(FETCH)' $(if $(filter-out 0,$(REQUIRE_VERIFIED)),--require-verified)
 
 train: prototxt
 	@$(PY) -m experiments.single_run.training $(FLAGS) $(DEVICE) --data '$(DATA)' --run '$(RUN_NAME)' \
