@@ -47,7 +47,7 @@ def main() -> None:
     else:
         net = out / "train_val.prototxt"
         write_text(net, caffenet(find_engine(1), arguments.weights, arguments.task, data, mean))
-    device = pick_device(arguments)
+    device = pick_device(arguments.gpu, arguments.threads)
     tested = Tested(weights=digest, list=sha256(data.list("test")))
     results = score_weights(
         arguments.weights, net, data, device, out=out, task=arguments.task, tested=tested

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.grid import cost
-from experiments.grid.definition import GRIDS, find_grid, load_grid, merge
+from experiments.grid.definition import find_grid, load_grid, merge
 from experiments.grid.run_status import (
     DONE,
     FAILED,
@@ -25,27 +25,18 @@ from experiments.paper.valid_runs import InvalidRecord, RecordedRun, Records, re
 from experiments.single_run.backups import is_aside
 from experiments.single_run.folder import PROTOTXTS, RUNS
 from experiments.single_run.plan import RunPlan
-from lib.cli import Parser, run
 from lib.files import readable
 
-_PAPER = ("table2", "table3", "table4", "figures")
+PAPER = ("table2", "table3", "table4", "figures")
 _DATASETS = Path("datasets")
 _MODELS = Path("models")
 
 
-def main() -> None:
-    """Print the state of each grid's runs, then times and disk."""
-    parser = Parser(description=__doc__)
-    parser.add_argument(
-        "--grid",
-        nargs="*",
-        default=[],
-        metavar="FILE",
-        help=f"TOML files, or names of those in {GRIDS} (default: {' '.join(_PAPER)})",
-    )
-    parser.add_argument("--all", action="store_true", help="also name each run that is missing")
-    arguments = parser.parse_args()
-    words = arguments.grid or list(_PAPER)
+def show(words: Sequence[str] = PAPER, *, missing_too: bool = False) -> None:
+    """Print the state of the runs of each grid (names or files), then times and disk.
+
+    With `missing_too` each run that is missing is named.
+    """
     grids = {word: load_grid(find_grid(word)) for word in words}
     runs = merge(*grids.values())
     records = read_runs()
@@ -55,7 +46,7 @@ def main() -> None:
         print(f"{word:<10} {_counts([by_name[str(each)] for each in planned])}")
     if len(grids) > 1:
         print(f"{'together':<10} {_counts(list(standings.values()))}")
-    _print_runs(standings, missing_too=arguments.all)
+    _print_runs(standings, missing_too=missing_too)
     _print_edited(records, runs)
     _print_others(records, runs)
     _print_invalid(records.invalid)
@@ -186,7 +177,3 @@ def _size(folder: Path) -> int:
             except OSError:
                 continue  # gone since
     return total
-
-
-if __name__ == "__main__":
-    run(main)

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
@@ -29,7 +30,6 @@ from experiments.grid.run_status import (
     train_lock,
 )
 from experiments.single_run.folder import RunFolder, check_run_name, run_folder
-from lib.cli import Parser, run
 from lib.exclusive_lock import exclusive_lock
 from prototxt.settings import Settings
 
@@ -41,20 +41,17 @@ _OURS = {
 }
 
 
-def main() -> None:
-    """Parse the words, run, and say what became of it."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("task", help="task of the run")
-    parser.add_argument("run", help="name of the run")
-    parser.add_argument("words", nargs="*", metavar="NAME=value", help="variables of the make line")
-    parser.add_argument("--guarded", action="store_true", help="stop when standard input closes")
-    arguments = parser.parse_args()
-    check_run_name(arguments.run)
+def run_one(task: str, run: str, words: Sequence[str], *, guarded: bool) -> None:
+    """Run a run by the make line of these words, and print what became of it.
+
+    `guarded`: stop, with a snapshot, when standard input closes.
+    """
+    check_run_name(run)
     began = time.monotonic()
-    once = Once(run_folder(arguments.task, arguments.run))
-    if arguments.guarded:
+    once = Once(run_folder(task, run))
+    if guarded:
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
-    standing = once.go(["make", "--no-print-directory", arguments.task, *arguments.words])
+    standing = once.go(["make", "--no-print-directory", task, *words])
     print(
         json.dumps(
             {
@@ -142,7 +139,3 @@ def _stop_at_end_of_input() -> None:
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "no word from make")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -80,7 +80,7 @@ def main() -> None:
         settings=settings_from(vars(arguments)),
         data=DataFolder(arguments.data),
         start=find_start(arguments.init, arguments.task, DataFolder(arguments.data)),
-        device=pick_device(arguments),
+        device=pick_device(arguments.gpu, arguments.threads),
     )
     train(job, keep_all=arguments.keep == "all", force=arguments.force)
 

@@ -44,7 +44,7 @@ def paper() -> list[RunPlan]:
 
 def status(*words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.grid.overview", *words],
+        [sys.executable, "-m", "tools.status", *words],
         env=dict(os.environ, PYTHONPATH=str(PROJECT)),
         capture_output=True,
         text=True,
