@@ -17,7 +17,7 @@ from datasets.select import Selection
 from datasets.split import by_image, by_work
 from datasets.tasks import Task
 from lib.errors import UserError
-from lib.files import sha256, whole_file
+from lib.files import back_up, sha256, whole_file
 
 _PROJECT = Path(__file__).resolve().parents[1]
 
@@ -83,11 +83,7 @@ def make_lists(
 
 def _refuse_changed_by_hand(folder: DataFolder) -> None:
     """UserError when a whole set of lists is there and one is no longer what was written."""
-    try:
-        hashes = dict(_read_json(folder)["sha256"])
-    except (UserError, KeyError, TypeError, ValueError):
-        return  # nothing there, or nothing whole
-    for name, known in hashes.items():
+    for name, known in _written_hashes(folder).items():
         path = folder.path / name
         if path.exists() and sha256(path) != known:
             raise UserError(
@@ -144,12 +140,24 @@ def _write(folder: DataFolder, texts: dict[Path, str], record: dict[str, Any]) -
             return False
     except UserError:
         pass  # nothing there, or nothing whole: written anew
+    ours = _written_hashes(folder)
     folder.record.unlink(missing_ok=True)
     for path, text in texts.items():
-        if not path.exists() or sha256(path) != _hash(text):
-            _write_whole(path, text)
+        if path.exists() and sha256(path) == _hash(text):
+            continue
+        if path.exists() and sha256(path) != ours.get(path.name):
+            print(f"{path}: not as this program wrote it; it is now {back_up(path)}")
+        _write_whole(path, text)
     _write_whole(folder.record, sealed)
     return True
+
+
+def _written_hashes(folder: DataFolder) -> dict[str, str]:
+    """The SHA-256 of each list as the record has it; none where there is no record."""
+    try:
+        return dict(_read_json(folder)["sha256"])
+    except (UserError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -109,7 +109,7 @@ def build(records: Records, report: Path = REPORT) -> None:
     for table in made:
         tables.write(table, report)
     figures = list(_figures(records, report))
-    with whole_folder(report / "runs") as aside:
+    with whole_folder(report / "runs", is_ours=_is_report(report)) as aside:
         for each in records.runs:
             _write_run(each, records, aside)
     known: dict[str, Any] = {
@@ -170,6 +170,14 @@ def _shown(figure: Plot, report: Path, how: str) -> Shown:
         figure.remarks,
         how="" if is_drawn else how,
     )
+
+
+def _is_report(folder: Path) -> bool:
+    """Whether a folder holds a report that was made here: index.html is written last."""
+    try:
+        return TITLE in (folder / "index.html").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _picture(report: Path, *names: str) -> tuple[str, ...]:

@@ -150,6 +150,21 @@ def test_a_list_changed_afterwards_is_noticed_and_kept_till_forced(place: Path) 
     assert folder.list("val").read_bytes() == whole
 
 
+def test_lists_of_others_are_backed_up(place: Path) -> None:
+    folder = DataFolder(place / "data")
+    folder.path.mkdir()
+    folder.list("train").write_text("a list made by hand 0\n")
+    done = make(place)
+    backup = folder.path / "train.txt.backup-1"
+    assert f"it is now {backup}" in done.stdout
+    assert backup.read_text() == "a list made by hand 0\n"
+    folder.list("val").write_text("changed by hand 0\n")
+    make(place, "--force")
+    assert (folder.path / "val.txt.backup-1").read_text() == "changed by hand 0\n"
+    make(place, "--seed", "5")
+    assert len(list(folder.path.glob("*.backup-*"))) == 2, "our own are just replaced"
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"sha256": 3}'])
 def test_a_damaged_record_is_noticed_and_made_again(place: Path, text: str) -> None:
     make(place)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from experiments.single_run.snapshots import newest_whole
+from experiments.single_run.snapshots import Snapshots
 from lib.caffe import client
 from lib.caffe.client import Engine, Event, Interrupted, find_engine
 from lib.caffe.device import Device
@@ -33,7 +33,9 @@ def request(world: World, name: str, plan: Plan | None = None, **more: Any) -> d
         "weights": None,
         "run": str(world.folder(name).path),
         "snapshot_prefix": str(world.folder(name).snapshots / "caffenet"),
+        "aside": str(world.folder(name).snapshots / ".aside.part"),
         "inputs": "these",
+        "id": "this",
         "resume": None,
         "validation_images": COUNTS["val"],
         "validated": -1,
@@ -194,7 +196,7 @@ def test_ctrl_c_ends_in_good_order_with_a_snapshot(world: World) -> None:
     with pytest.raises(Interrupted):
         world.device.engine.call("train", request(world, "a", FOREVER), on_event=stop)
     assert signal.getsignal(signal.SIGINT) is before
-    snapshot = newest_whole(world.folder("a").snapshots / "caffenet", "these")
+    snapshot = Snapshots(world.folder("a").snapshots / "caffenet", "these", "this").newest()
     assert snapshot
     assert snapshot.iteration >= 3
 

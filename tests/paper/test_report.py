@@ -198,6 +198,18 @@ def test_runs_that_are_gone_leave_the_report(place: Path) -> None:
     check_addresses(REPORT)
 
 
+def test_a_folder_of_others_is_not_replaced(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (REPORT / "runs").mkdir(parents=True)
+    (REPORT / "runs" / "diary.txt").write_text("my own runs")
+    report.build(read_runs())
+    assert (REPORT / "runs.backup-1" / "diary.txt").read_text() == "my own runs"
+    assert "it is now" in capsys.readouterr().out
+    report.build(read_runs())
+    assert not (REPORT / "runs.backup-2").exists()
+
+
 def test_what_other_programs_drew_is_shown(place: Path) -> None:
     for name in ("examples_wikiart_genre", "fig15", "classes_wga_genre", "compare/a-their"):
         path = REPORT / f"{name}.png"
