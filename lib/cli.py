@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -134,7 +135,8 @@ def run(main: Callable[[], None]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt as interruption:
-        print(str(interruption) or "interrupted", file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal is gone
+            print(str(interruption) or "interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
 
@@ -156,20 +158,32 @@ def bar(*, what: str, unit: str, total: int | None, items: Any = None, **more: A
         total=total,
         dynamic_ncols=True,
         mininterval=10 if quiet else 0.2,
-        file=_Lines(sys.stderr) if quiet else sys.stderr,
+        file=_Lines(sys.stderr) if quiet else _Terminal(sys.stderr),
         **more,
     )
 
 
-class _Lines:
-    """What a bar writes to, where nobody goes back to a line's start: each state is a line."""
+class _Terminal:
+    """What a bar writes to: a terminal, which may be gone (ssh), and the work goes on."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
     def write(self, text: str) -> None:
-        if line := text.strip():
-            self._stream.write(line + "\n")
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
+class _Lines(_Terminal):
+    """What a bar writes to, where nobody goes back to a line's start: each state is a line."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            super().write(line + "\n")

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from lib import cli
 from lib.errors import UserError, unknown
+from lib.parent import end_with_parent
 
 _HERE = Path(__file__).resolve().parent
 _SETTING = re.compile(r"^    ([a-z_]+): \w+ = _setting\(", re.MULTILINE)
@@ -82,6 +83,7 @@ def _run(program: str, own: list[str], given: dict[str, str]) -> None:
     module = importlib.import_module(program if "." in program else f"tools.{program}")
     sys.argv = [f"make {program}", *own]
     cli.from_make(given)
+    end_with_parent()
     module.main()
 
 

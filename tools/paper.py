@@ -12,6 +12,7 @@ from pathlib import Path
 from experiments.grid.run_one import plain_environment
 from experiments.single_run.folder import run_folder
 from lib.cli import Parser, run
+from lib.parent import end_with_parent
 
 _GENRE, _STYLE = "wikiart_genre", "wikiart_style"
 _INITS = ("caffenet", "hybrid", "memnet", "sentiment", "flickr")  # Figure 16's, as Table 2 has them
@@ -49,7 +50,7 @@ def _make(target: str, *words: str) -> int:
     """Type a make line, as a user would, and return its exit code."""
     print(f"make {target} {' '.join(words)}".rstrip(), flush=True)
     line = ["make", "--no-print-directory", target, *words]
-    return subprocess.call(line, env=plain_environment())
+    return subprocess.call(line, env=plain_environment(), preexec_fn=end_with_parent)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from lib.cli import Parser, run
+from lib.parent import end_with_parent
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
             flush=True,
         )
         words += ["-m", "not browser"]
-    sys.exit(subprocess.call([*words, *arguments.tests]))
+    sys.exit(subprocess.call([*words, *arguments.tests], preexec_fn=end_with_parent))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from experiments.grid.run_status import (
 )
 from experiments.paper.counted import counted
 from experiments.paper.valid_runs import InvalidRecord, RecordedRun, Records, read_runs
-from experiments.single_run.backups import is_aside
+from experiments.single_run.backups import is_backup
 from experiments.single_run.folder import PROTOTXTS, RUNS
 from experiments.single_run.plan import RunPlan
 from lib.files import readable
@@ -159,11 +159,11 @@ def _print_disk() -> None:
     print("\ndisk used:")
     for folder in (RUNS, PROTOTXTS, _DATASETS, _MODELS):
         print(f"  {folder!s:<17} {readable(_size(folder))}")
-    aside = [path for path in RUNS.glob("*/*") if path.is_dir() and is_aside(path)]
-    if aside:
-        size, runs = readable(sum(map(_size, aside))), counted(len(aside), "run")
-        print(f"  of {RUNS}, {size} in {runs} moved aside, which nothing needs:")
-        for path in sorted(aside):
+    backups = [path for path in RUNS.glob("*/*") if path.is_dir() and is_backup(path)]
+    if backups:
+        size, runs = readable(sum(map(_size, backups))), counted(len(backups), "run")
+        print(f"  of {RUNS}, {size} in {runs} backed up, which nothing needs:")
+        for path in sorted(backups):
             print(f"    {path}")
 
 

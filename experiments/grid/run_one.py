@@ -24,13 +24,13 @@ from experiments.grid.run_status import (
     FAILED,
     INTERRUPTED,
     Standing,
-    grid_lock,
     make_log,
     stand,
-    train_lock,
 )
 from experiments.single_run.folder import RunFolder, check_run_name, run_folder
+from experiments.single_run.run_lock import grid_lock, train_lock
 from lib.exclusive_lock import exclusive_lock
+from lib.parent import PARENT_IS_GONE
 from prototxt.settings import Settings
 
 # Variables of make: what the environment, or the make above, says of them is not meant for a run.
@@ -63,6 +63,11 @@ def run_one(task: str, run: str, words: Sequence[str], *, guarded: bool) -> None
     )
 
 
+# What stops a run, or a grid, in good order.
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, PARENT_IS_GONE)
+REPEATED = (signal.SIGINT, signal.SIGTERM)  # by a person, who means it; the others come together
+
+
 class Once:
     """One attempt at a run. A signal stops it in good order, a second one at once."""
 
@@ -74,7 +79,7 @@ class Once:
 
     def go(self, line: list[str]) -> Standing:
         """Wait until nobody else is at the run, then run the make line to its end."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPS:
             signal.signal(number, self._on_signal)
         try:
             self.waiting = True
@@ -113,7 +118,9 @@ class Once:
             return standing
         return Standing(FAILED, f"{_last_line(log)} (make ended with {code})")
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.asked and number not in REPEATED:
+            return
         again, self.asked = self.asked, True
         if self.waiting:
             raise KeyboardInterrupt

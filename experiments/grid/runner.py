@@ -25,6 +25,7 @@ from experiments.grid.definition import GRIDS, find_grid, load_grid, merge
 from experiments.grid.machine import find_places
 from experiments.grid.pool import Outcome, Pool, ThisMachine
 from experiments.grid.prepare import prepare
+from experiments.grid.run_one import REPEATED, STOPS
 from experiments.grid.run_status import (
     DONE,
     FAILED,
@@ -128,7 +129,7 @@ class Grid:
 
     def _follow(self, pool: Pool) -> None:
         """Look after the pool until nothing is open, telling how far it is."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in STOPS}
         for number in before:
             signal.signal(number, self._on_signal)
         progress = Progress(self.todo, self.outcomes)
@@ -155,8 +156,9 @@ class Grid:
             told = {outcome.run for outcome in self.outcomes}
             self.outcomes += [Outcome(run, INTERRUPTED) for run in self.todo if run not in told]
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self.interruptions += 1
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if not self.interruptions or number in REPEATED:
+            self.interruptions += 1
 
 
 class Progress:

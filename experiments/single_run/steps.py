@@ -10,10 +10,11 @@ from datasets.mean import read_mean, write_mean
 from datasets.task_data import make_task_lists, make_task_lmdbs
 from datasets.tasks import get_task
 from experiments.single_run.evaluation import evaluate
+from experiments.single_run.job import Job
 from experiments.single_run.plan import RunPlan
 from experiments.single_run.prototxts import make_prototxts
 from experiments.single_run.start import Start, find_start
-from experiments.single_run.training import Job, train
+from experiments.single_run.training import train
 from lib.caffe.client import find_engine
 from lib.caffe.device import Device, check_device, gpu_number, pick_device
 from lib.cli import Say, say, warn

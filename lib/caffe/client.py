@@ -17,6 +17,7 @@ from typing import IO, Any
 from lib.caffe.cuda_driver import find_driver
 from lib.caffe.failures import explain, last_exception
 from lib.errors import UserError
+from lib.parent import PARENT_IS_GONE
 
 PROJECT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).resolve().parent / "worker" / "main.py"
@@ -32,7 +33,7 @@ class NoEngineError(UserError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The worker ended in good order because the user asked for it (Ctrl-C or SIGTERM)."""
+    """The worker ended in good order because the user asked for it (Ctrl-C, SIGTERM, SIGHUP)."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ class Engine:
 
         `log` is appended with Caffe's own log as Caffe wrote it. Every event but the last goes to
         `on_event`. File descriptors in `keep_open` (a lock, say) live as long as the worker does.
-        Ctrl-C and SIGTERM are passed on, once, so that the worker can end in good order. Relative
-        paths, in a request as in prototxts, are relative to the current folder: the project's root.
+        Ctrl-C, SIGTERM, SIGHUP and the end of make are passed on, once, so that the worker can end
+        in good order. Relative paths, in a request as in prototxts, are relative to the current
+        folder: the project's root.
 
         Raises UserError with Caffe's own words when Caffe aborts, and Interrupted.
         """
@@ -205,17 +207,29 @@ def _tail(handle: IO[bytes], start: int) -> str:
 
 @contextmanager
 def _passing_on_signals(process: subprocess.Popen[str]) -> Iterator[threading.Event]:
-    """While the worker runs, Ctrl-C and SIGTERM ask it to end; a second one kills it."""
-    asked = threading.Event()
+    """While the worker runs, Ctrl-C and its like ask it to end; a second one of a kind kills it.
 
-    def pass_on(_number: int, _frame: Any) -> None:
-        process.send_signal(signal.SIGKILL if asked.is_set() else signal.SIGINT)
+    Only Ctrl-C and SIGTERM do that, which a person repeats: a closed connection (SIGHUP) and a
+    parent that is gone (SIGUSR1, lib.parent) may come together with another signal.
+    """
+    asked = threading.Event()
+    seen: set[int] = set()
+
+    def pass_on(number: int, _frame: Any) -> None:
+        if number in seen and number in (signal.SIGINT, signal.SIGTERM):
+            process.kill()
+        elif not asked.is_set():
+            process.send_signal(signal.SIGINT)
+        seen.add(number)
         asked.set()
 
     if threading.current_thread() is not threading.main_thread():
         yield asked  # only the main thread may set handlers
         return
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM, PARENT_IS_GONE]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, pass_on) for number in numbers}
     try:
         yield asked
     finally:

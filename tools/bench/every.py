@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from lib.cli import Parser, run
+from lib.parent import end_with_parent
 
 _ON_THE_CPU = ["overhead", "lists", "lmdb", "grid", "similar"]
 
@@ -20,7 +21,9 @@ def main() -> None:
     for name in arguments.benches or (_ON_THE_CPU if is_cpu else ["gpu"]):
         print(f"== bench.{name}", flush=True)
         more = ["--gpu", arguments.gpu] if name == "gpu" else []
-        code = subprocess.call([sys.executable, "-m", f"tools.bench.{name}", *more])
+        code = subprocess.call(
+            [sys.executable, "-m", f"tools.bench.{name}", *more], preexec_fn=end_with_parent
+        )
         if code:
             sys.exit(code)
 
