@@ -142,31 +142,24 @@ images: .venv/.ready  ## download the images of SOURCE (wga or wikiart), or of T
 # ---- The paper's tables and figures --------------------------------------------------------------
 
 table1: .venv/.ready  ## classes and images of each task, counted from the catalogues, beside the paper's
-	$(RUN) experiments.paper.table1
+	$(RUN) table $@
 
 table2 table3 table4: .venv/.ready  ## printed, ours, difference, from the runs there are
-	$(RUN) experiments.paper.tables $(@:table%=%)
+	$(RUN) table $@
 
 table: .venv/.ready  ## the table of GRID, a grid of your own
-	$(RUN) experiments.paper.tables
+	$(RUN) table $@
 
-fig2 fig3: .venv/.ready  ## class distributions
-	$(RUN) experiments.paper.class_distribution --figure $@
-
-fig1: .venv/.ready  ## example images of each WikiArt genre
-	$(RUN) experiments.paper.contact_sheet --task wikiart_genre
-
-fig4: .venv/.ready  ## example images of the three sources
-	$(RUN) experiments.paper.contact_sheet --task wikiart_artist wga_artist ticc_artist
-
-FIGURES := fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 fig14
+FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 fig14
+fig1 fig4:  ## example paintings: one of each WikiArt genre; a few of each source; SEED=
+fig2 fig3:  ## class distributions
 fig5 fig6 fig7 fig8 fig9:  ## curves, accuracy and time, from the runs there are
 fig10 fig11 fig12 fig13 fig14:  ## confusion matrices and confused pairs; TASK=, RUN= draw them of yours
 $(FIGURES): .venv/.ready
-	$(RUN) experiments.paper.figures.__main__ $(@:fig%=%)
+	$(RUN) fig $@
 
 report: .venv/.ready  ## experiments/report/index.html: whatever exists so far
-	$(RUN) experiments.paper.report
+	$(RUN) report
 
 # ---- Many runs -----------------------------------------------------------------------------------
 
@@ -182,13 +175,13 @@ paper: .venv/.ready $(ENGINE)  ## everything: all runs of the paper, its tables 
 # ---- Against somebody else's Caffe, and between runs ----------------------------------------------
 
 compare: .venv/.ready $(ENGINE)  ## LOG=their.log RUN=task/run: curves; WEIGHTS=a WITH=b: layer by layer
-	$(RUN) experiments.compare.$(if $(filter LOG,$(GIVEN)),logs,weights)
+	$(RUN) compare
 
 significance: .venv/.ready  ## are the inits (or RUNS) different on TASK? McNemar, bootstrap
-	$(RUN) experiments.paper.significance
+	$(RUN) significance
 
 predict: .venv/.ready $(ENGINE)  ## score a foreign WEIGHTS=file on TASK's test images; MEAN=, NET=
-	$(RUN) experiments.compare.foreign_weights
+	$(RUN) predict
 
 # ---- Similarity: a collection is a TASK's images, or a folder of IMAGES; MODELS are runs or inits --
 

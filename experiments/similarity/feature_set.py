@@ -53,6 +53,7 @@ class Source:
     mean: str  # SHA-256 of the mean
     blob: str
     batch: int  # images a forward pass: other batches change the last bits
+    transformation: str = ""  # how pixels become the input, where not by crop and mean alone
 
 
 class FeatureSet:
