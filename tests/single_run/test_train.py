@@ -218,7 +218,14 @@ def test_the_record_of_a_run(world: World, capsys: pytest.CaptureFixture[str]) -
     left = sorted(path.name for path in folder.path.iterdir())
     assert left == sorted(
         [
-            *("best.caffemodel", "caffe.log", "curve.csv", "curve.png", "deploy.prototxt"),
+            *(
+                "best.caffemodel",
+                "caffe.log",
+                "curve.csv",
+                "curve.pdf",
+                "curve.png",
+                "deploy.prototxt",
+            ),
             *("final.caffemodel", "run.json", "snapshots", "solver.prototxt", "train_val.prototxt"),
         ]
     )
