@@ -35,6 +35,7 @@ from experiments.single_run.snapshots import Snapshot, Snapshots
 from experiments.single_run.training import train
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
+from tests.old_records import write_as_before
 from tests.small_world import CLASSES, COUNTS, DATA, TASK, Plan, World, edit, inputs
 
 LONG = Plan(max_iter=400, snapshot=20, test_interval=15)
@@ -106,17 +107,6 @@ def record(world: World, name: str) -> Any:
     found = records.read_run_record(world.folder(name).record)
     assert found
     return found
-
-
-def write_as_before(path: Path) -> None:
-    """Write a run.json in the form of before there were plans of runs."""
-    found = json.loads(path.read_text())
-    for new in ("id", "number", "final", "split", "split_seed", "own_name", "edits"):
-        del found[new]
-    found["sittings"] = found.pop("sessions")
-    for each in found["sittings"]:
-        del each["resumed_from_caffe_train"]
-    path.write_text(json.dumps({key: value for key, value in found.items() if value is not None}))
 
 
 def in_background(world: World, name: str) -> BaseProcess:
