@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from datasets.build import build_lmdbs, lmdb_record
 from datasets.folders import PARTS, DataFolder, lists_command
+from datasets.records import LmdbRecord, images_root
 from datasets.tasks import Task
 from lib.cli import Say
+from lib.display import escaped
 from lib.errors import UserError
 from lib.machine import usable_cores
 
@@ -33,6 +34,7 @@ def make_task_lists(
     from datasets.catalogue import missing, read_catalogue
     from datasets.lists import make_lists, read_record
     from datasets.select import select, with_images
+    from datasets.works import write_works
 
     lacks = missing(task, raw)
     if lacks:
@@ -48,9 +50,10 @@ def make_task_lists(
         split=split,
         force=force,
     )
+    write_works(folder, catalogue.table, selection.table["image"])
     for note in selection.notes:
         warn(str(note))
-    counts = read_record(folder)["counts"]
+    counts = read_record(folder).counts
     sizes = ", ".join(f"{part} {counts[part]:,}" for part in PARTS)
     say(
         f"{task.name}: {len(selection.table):,} images in {len(selection.classes)} classes: "
@@ -82,24 +85,18 @@ def make_task_lmdbs(
         return
     record = build_lmdbs(
         folder,
-        images or _images_root(folder),
+        images or images_root(folder),
         workers=workers or usable_cores(),
         skip_broken=skip_broken,
     )
     say(f"built {_summary(folder, record)}")
-    if warned := record["decoder_warnings"]:
+    if warned := record.decoder_warnings:
         path, warning = next(iter(warned.items()))
-        say(f"{len(warned):,} images were read with a warning, as in {path}: {warning}")
+        say(f"{len(warned):,} images were read with a warning, as in {escaped(path)}: {warning}")
 
 
-def _images_root(folder: DataFolder) -> Path:
-    from datasets.lists import images_root  # here, because pandas comes with it
-
-    return images_root(folder)
-
-
-def _summary(folder: DataFolder, record: dict[str, Any]) -> str:
-    counts = ", ".join(f"{part} {record['images'][part]:,}" for part in PARTS)
-    left_out = sum(len(record["left_out"][part]) for part in PARTS)
+def _summary(folder: DataFolder, record: LmdbRecord) -> str:
+    counts = ", ".join(f"{part} {record.images[part]:,}" for part in PARTS)
+    left_out = sum(len(record.left_out[part]) for part in PARTS)
     tail = f"; {left_out:,} broken images left out (named in lmdb.json)" if left_out else ""
     return f"the LMDBs and mean in {folder.path} ({counts} images{tail})"

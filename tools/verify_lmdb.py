@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets.folders import SPLITS, DataFolder, data_folder
-from datasets.lists import images_root
+from datasets.records import images_root
 from datasets.tasks import get_task
 from datasets.verify import verify_lmdbs
 from lib.cli import Parser, positive, run

@@ -101,4 +101,4 @@ def _images(data: DataFolder, classes: int) -> dict[str, int]:
     """Images a part: what is in the LMDBs (broken ones may be left out), or will be."""
     record = lmdb_record(data)
     lists = {part: len(read_list(data.list(part), classes)) for part in ("train", "val")}
-    return record["images"] if record else lists
+    return record.images if record else lists

@@ -261,8 +261,8 @@ def test_a_decoders_warning_is_recorded_with_its_image(folder: DataFolder, image
     data[middle : middle + 40] = b"\x55" * 40
     path.write_bytes(data)
     record = build_lmdbs(folder, images, workers=1)
-    assert list(record["decoder_warnings"]) == ["artist 1/1.jpg"]
-    assert "JPEG" in record["decoder_warnings"]["artist 1/1.jpg"]
+    assert list(record.decoder_warnings) == ["artist 1/1.jpg"]
+    assert "JPEG" in record.decoder_warnings["artist 1/1.jpg"]
 
 
 def _wait_for(found: Callable[[], object], seconds: float = 30) -> None:

@@ -379,7 +379,7 @@ def test_pairs_are_shown_with_their_paintings(
         write_jpeg(images / name, n)
     data = Path("datasets/wikiart_style")
     data.mkdir(parents=True)
-    (data / "lists.json").write_text(json.dumps({"images_root": str(images)}))
+    (data / "lists.json").write_text(json.dumps({"images_root": str(images), "sha256": {}}))
     run_it(monkeypatch, "11")
     assert "not on this machine" not in capsys.readouterr().out
     table = read("fig11")
