@@ -8,6 +8,12 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 export PYTHONDONTWRITEBYTECODE = 1
+# Our own Python ignores PYTHONPATH, which may name other packages (ROS sets it). The Python of
+# CAFFE_PYTHON may need it to find caffe: lib/caffe/client.py hands it on.
+ifneq ($(value PYTHONPATH),)
+export CAFFE_PYTHONPATH := $(value PYTHONPATH)
+endif
+unexport PYTHONPATH
 # A user without a home (nobody, say) keeps caches here.
 ifeq ($(shell test -w "$$HOME" && echo yes),)
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
@@ -19,7 +25,7 @@ endif
 # Nothing of it is read by make or a shell: each value is made literal, and handed on in the
 # environment as MAKE_LINE_<NAME>, where tools/make_line.py takes it. Variables of the environment
 # count only where they are named here. (`override`: these names are the Makefile's own.)
-override from_environment := PYTHON CAFFE_PYTHON CAFFE_DEBS CAFFE_BLAS DEBIAN_MIRROR CUDA_HOME
+override from_environment := PYTHON CAFFE_PYTHON CAFFE_DEBS CAFFE_BLAS CAFFE_LAYERS DEBIAN_MIRROR CUDA_HOME
 override given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(filter MAKE_LINE%,$(.VARIABLES)),$(eval unexport $(name)))
 $(foreach name,$(given),$(eval override $(name) := $$(value $(name))))
