@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from datasets.image_files import files_below
+from datasets.image_files import on_disk
 from datasets.table import Catalogue, Note, count
 from datasets.tasks import Task
 from lib.errors import UserError, unknown
@@ -100,18 +100,19 @@ def with_images(selection: Selection, images: Path) -> Selection:
 
     The classes stay as the catalogue gave them.
     """
-    there = files_below(images)
-    found = selection.table["image"].isin(there)
+    names = on_disk(selection.table["image"], images)
+    found = names.notna()
+    there = selection.table.assign(image=names)[found]
     if found.all():
-        return selection
+        return replace(selection, table=there)
     lost = selection.table[~found]
     named = [f"{image} ({where})" for where, image in lost["image"].items()]
     note = Note(f"{count(len(lost), 'image')} of the catalogue not found below {images}", named)
-    return Selection(
-        selection.table[found],
-        selection.classes,
-        {**selection.left_out, "image file missing": len(lost)},
-        [*selection.notes, note],
+    return replace(
+        selection,
+        table=there,
+        left_out={**selection.left_out, "image file missing": len(lost)},
+        notes=[*selection.notes, note],
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.image_files import found_as, images_below
+from datasets.image_files import find_images, found_as
 from datasets.sources import spreadsheet
 from datasets.table import COLUMNS, Catalogue, Note, build, count, require_columns, some
 from lib.errors import UserError
@@ -42,9 +42,13 @@ def read(folder: Path) -> Catalogue:
 
 def _from_folders(folder: Path) -> Catalogue:
     root = folder / "images"
-    images = images_below(root)
+    found = find_images(root)
+    images = found.images
     loose = [name for name in images if "/" not in name]
     notes = []
+    if lost := [name for names in found.left_out.values() for name in names]:
+        text = f"{count(len(lost), 'image')} left out, OpenCV cannot read: {found.left_out_words}"
+        notes.append(Note(text, lost))
     if loose:
         notes.append(Note(f"{count(len(loose), 'image')} in no class's folder left out", loose))
     images = [name for name in images if "/" in name]
