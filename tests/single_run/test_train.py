@@ -358,7 +358,7 @@ def test_a_broken_record_is_said_and_forced_aside(
     folder = world.folder(interrupted)
     folder.record.write_text(folder.record.read_text()[:100])
     with pytest.raises(
-        UserError, match=r"run.json can't be read .*move that folder away"
+        UserError, match=r"run.json: can't be read.*move that folder away"
     ) as raised:
         train(world.job(interrupted))
     assert "\n" not in str(raised.value)
