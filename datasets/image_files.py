@@ -8,7 +8,7 @@ import stat
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
@@ -46,6 +46,11 @@ class ImageFiles:
         )
 
 
+def is_image_name(name: str) -> bool:
+    """Whether a file name ends as that of an image which some OpenCV reads."""
+    return _suffix(name) in (*SUFFIXES, *_SOME)
+
+
 def find_images(folder: Path) -> ImageFiles:
     """Every image below a folder, by suffix, and what looks like one but cannot be read here.
 
@@ -75,27 +80,6 @@ def files_below(folder: Path) -> set[str]:
     itself, or to one around it, is gone through once.
     """
     return set(_walk(str(folder), "", ()))
-
-
-def found_as(names: pd.Series, folder: Path) -> pd.Series:
-    """The names of a catalogue as the files below `folder` are called.
-
-    A name that is no file's is looked for in another Unicode form, without its folder, and without
-    its suffix; when exactly one file answers, it takes that path. Others stay as they are.
-    """
-    there = images_below(folder)
-    exact = set(there)
-    loose: dict[str, str | None] = {}
-    for path in there:
-        for key in _keys(path):
-            loose[key] = path if key not in loose else None  # None: more than one answers
-
-    def find(name: str) -> str:
-        if name in exact:
-            return name
-        return next((path for key in _keys(name) if (path := loose.get(key))), name)
-
-    return names.map(find, na_action="ignore").astype("string")
 
 
 def on_disk(names: pd.Series, folder: Path) -> pd.Series:
@@ -172,10 +156,3 @@ def _is_file(path: Path) -> bool:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):
         return False
-
-
-def _keys(path: str) -> list[str]:
-    plain = unicodedata.normalize("NFC", path)
-    name = PurePosixPath(plain).name
-    stem = name.rpartition(".")[0] if _suffix(name) in (*SUFFIXES, *_SOME) else name
-    return list(dict.fromkeys((plain, name, stem)))

@@ -16,6 +16,7 @@ from datasets.decode import BrokenImageError, decode, read_bytes
 from datasets.image_files import files_below, find_images, images_below, on_disk
 from datasets.select import Selection, with_images
 from datasets.sources import folder as folder_source
+from datasets.sources.listing import look
 from tests.pictures import write_jpeg
 
 FORMATS = {".jpg": "JPEG", ".tif": "TIFF", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM"}
@@ -58,7 +59,7 @@ def test_what_looks_like_an_image_and_is_left_out_is_counted_by_suffix(tmp_path:
     found = find_images(root)
     assert found.images == ["a/1.jpg", "b/1.jpg"]
     assert found.left_out_words == "no suffix (1), .heic (4), .psd (2), .svg (2)"
-    notes = [str(note) for note in folder_source.read(tmp_path).notes]
+    notes = [str(note) for note in folder_source.read(look(tmp_path), "class", "").notes]
     assert any(
         note.startswith(
             "9 images left out, OpenCV cannot read: no suffix (1), .heic (4), .psd (2), .svg (2)"
