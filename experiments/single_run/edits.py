@@ -18,7 +18,7 @@ from lib.files import sha256
 from prototxt.keep import RECORD
 
 # Comments, and what differs between seeds, places and devices of one experiment.
-_ASIDE = re.compile(
+_IGNORED = re.compile(
     rb"#.*|^\s*(random_seed|net|snapshot_prefix|source|mean_file|solver_mode|device_id)\s*:.*$",
     re.MULTILINE,
 )
@@ -91,4 +91,4 @@ def _is_edited(kept: Path, made: Path, hashes: object) -> bool:
 
 def _bare(path: Path) -> bytes:
     """A prototxt without what makes no other experiment, its words a blank apart."""
-    return b" ".join(_ASIDE.sub(b"", path.read_bytes()).split())
+    return b" ".join(_IGNORED.sub(b"", path.read_bytes()).split())

@@ -66,7 +66,7 @@ class Snapshots:
     run: str  # the run's id
 
     @property
-    def aside(self) -> Path:
+    def unfinished(self) -> Path:
         """The folder that this run's worker writes a snapshot in; it is there only meanwhile."""
         return self.prefix.with_name(f".{self.prefix.name}.{self.run}.part")
 
@@ -120,20 +120,20 @@ class Snapshots:
 
     def clear_halves(self) -> None:
         """Delete what a killed worker of this run was writing; the run's lock must be held."""
-        for half in self.aside.glob(f"*{_MARKER}"):
+        for half in self.unfinished.glob(f"*{_MARKER}"):
             marker = self.prefix.with_name(half.name)
             if marker.exists():
                 continue  # all of it was in place
             for path, digest in Snapshot(0, half).proofs()[1].items():
                 # Killed between putting one file in place and the next. It is in place as a second
-                # name of the file aside, or, where a disk has no such links, has been moved.
+                # name of the unfinished file, or, where a disk has no such links, was moved.
                 placed = self.prefix.with_name(path.name)
                 if placed.exists() and (
                     placed.samefile(path) if path.exists() else _is(placed, digest)
                 ):
                     placed.unlink()
-        if self.aside.is_dir():
-            shutil.rmtree(self.aside)
+        if self.unfinished.is_dir():
+            shutil.rmtree(self.unfinished)
 
     def _own(self) -> list[Snapshot]:
         """This run's snapshots, whole or not, newest first."""

@@ -179,7 +179,7 @@ class Training:
             "weights": str(weights) if weights else None,
             "run": str(self.job.folder.path),
             "snapshot_prefix": str(self.found.prefix),
-            "aside": str(self.found.aside),
+            "unfinished": str(self.found.unfinished),
             "inputs": self.found.inputs,
             "id": self.found.run,
             "resume": self.resume.state,

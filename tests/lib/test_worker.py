@@ -33,7 +33,7 @@ def request(world: World, name: str, plan: Plan | None = None, **more: Any) -> d
         "weights": None,
         "run": str(world.folder(name).path),
         "snapshot_prefix": str(world.folder(name).snapshots / "caffenet"),
-        "aside": str(world.folder(name).snapshots / ".aside.part"),
+        "unfinished": str(world.folder(name).snapshots / ".unfinished.part"),
         "inputs": "these",
         "id": "this",
         "resume": None,

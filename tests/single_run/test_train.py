@@ -504,7 +504,7 @@ def test_two_runs_of_the_same_inputs_share_no_snapshots(world: World, tmp_path: 
 def test_a_worker_killed_while_it_writes_a_snapshot(
     world: World, uninterrupted: str, interrupted: str, tmp_path: Path
 ) -> None:
-    """What it had in hand lies aside, or half in place; that alone is cleared away."""
+    """Its unfinished snapshot, part of it in place perhaps, is cleared away, and nothing else."""
     found = own(world, interrupted)
     newest, older = snapshots(found.prefix)[:2]
     theirs = newest.marker.with_name("caffenet_iter_399.caffemodel")
@@ -514,36 +514,36 @@ def test_a_worker_killed_while_it_writes_a_snapshot(
     def again() -> None:
         shutil.rmtree(newest.marker.parent)
         shutil.copytree(tmp_path / "before", newest.marker.parent)
-        found.aside.mkdir()
+        found.unfinished.mkdir()
 
     again()  # in place as second names, without the marker
-    newest.marker.rename(found.aside / newest.marker.name)
+    newest.marker.rename(found.unfinished / newest.marker.name)
     for path in (newest.weights, newest.state):
-        os.link(path, found.aside / path.name)
+        os.link(path, found.unfinished / path.name)
     found.clear_halves()
     assert not newest.weights.exists()
     assert not newest.state.exists()
-    again()  # moved, on a disk without links: one in place, two aside
-    newest.marker.rename(found.aside / newest.marker.name)
-    newest.state.rename(found.aside / newest.state.name)
+    again()  # moved, on a disk without links: one in place, two not
+    newest.marker.rename(found.unfinished / newest.marker.name)
+    newest.state.rename(found.unfinished / newest.state.name)
     found.clear_halves()
     assert not newest.weights.exists()
     again()  # another file in place meanwhile
     for path in (newest.marker, newest.state, newest.weights):
-        path.rename(found.aside / path.name)
+        path.rename(found.unfinished / path.name)
     newest.weights.write_bytes(b"of somebody else")
     found.clear_halves()
     assert newest.weights.read_bytes() == b"of somebody else"
     again()  # all in place
     for path in (newest.marker, newest.state, newest.weights):
-        os.link(path, found.aside / path.name)
+        os.link(path, found.unfinished / path.name)
     found.clear_halves()
     assert newest.is_as_written()
     again()  # Caffe was at it
-    (found.aside / "caffenet_iter_60.caffemodel").write_bytes(b"half")
+    (found.unfinished / "caffenet_iter_60.caffemodel").write_bytes(b"half")
     train(world.job(interrupted))
     assert world.weights(interrupted) == uninterrupted
-    assert not found.aside.exists()
+    assert not found.unfinished.exists()
     assert contents(older.marker.parent) == {theirs.name: b"of somebody else"}
 
 
@@ -773,7 +773,7 @@ def test_files_as_they_were_bring_their_run_back(
         assert "trained already, up to date" in said
         assert run.final.read_bytes() == final
         assert len(backups_of(run)) == 1
-    # Killed between the two renames: the run's folder is gone, both are aside.
+    # Killed between the two renames: the run's folder is gone, both are backups.
     run.path.rename(run.path.with_name("a.old-7"))
     train(world.job("a"))
     assert run.final.read_bytes() == second

@@ -195,7 +195,7 @@ def worker_train(engine: Engine, solver: Path) -> Trainer:
         "weights": None,
         "run": str(solver.parent),
         "snapshot_prefix": str(solver.parent / "caffenet"),
-        "aside": str(solver.parent / ".caffenet.part"),
+        "unfinished": str(solver.parent / ".caffenet.part"),
         "inputs": "",
         "id": "",
         "resume": None,

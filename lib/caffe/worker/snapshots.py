@@ -19,12 +19,12 @@ MARGIN = 8 << 20  # bytes: names, shapes, and what others write meanwhile
 NOT_WHOLE = "what Caffe wrote did not reach the disk (is it full, or a quota used up?)"
 
 
-def take(solver, prefix, aside, inputs, run):
+def take(solver, prefix, unfinished, inputs, run):
     """Let Caffe snapshot to `<prefix>_iter_N.{caffemodel,solverstate}`, then write `...N.json`.
 
     Caffe writes over whatever is there, so the solver's own snapshot_prefix has the same name in
-    the folder `aside`, on the same disk; what is whole there is put in its place, and never over
-    another file. A kill meanwhile leaves that folder. The marker also keeps `inputs`, a word that
+    the folder `unfinished`, on the same disk; what is whole there is put in its place, and never
+    over another file. A kill meanwhile leaves that folder. The marker also keeps `inputs`, a word that
     tells what the training is made from, and `run`, the id of the run. Returns its path.
     Raises WorkerError when a weight is NaN or infinite, when the disk is full, and when one of the
     three files is there already.
@@ -37,10 +37,10 @@ def take(solver, prefix, aside, inputs, run):
             raise in_the_way(place)
     weights = weight_bytes(solver.net)
     require_space(os.path.dirname(prefix), 2 * weights)  # weights, and momentum of the same size
-    os.makedirs(aside)
+    os.makedirs(unfinished)
     try:
         solver.snapshot()
-        files = [os.path.join(aside, os.path.basename(place)) for place in places]
+        files = [os.path.join(unfinished, os.path.basename(place)) for place in places]
         check_weights_file(solver.net, files[0])
         check_state_file(files[1])
         name_weights(files[1], places[0])
@@ -58,7 +58,7 @@ def take(solver, prefix, aside, inputs, run):
     except OSError as error:
         raise WorkerError("cannot write the snapshot {}: {}".format(stem, error.strerror)) from None
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     return places[2]
 
 

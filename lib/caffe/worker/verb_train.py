@@ -23,8 +23,8 @@ def run(request, emit):
 
     request: solver, deploy, classes, gpu (solvers.load_solver), weights (path or None: copied by
     layer name), run (folder for what is made), snapshot_prefix (start of the snapshots' paths),
-    aside (folder beside them, made and removed for each), inputs (a word for what this is made
-    from) and id (of the run), both kept in the markers of snapshots, resume (path of a
+    unfinished (folder beside them, made and removed for each), inputs (a word for what this is
+    made from) and id (of the run), both kept in the markers of snapshots, resume (path of a
     .solverstate or None), validation_images (records of the TEST net's LMDB), validated (last
     iteration that has its validation already), best (best validation accuracy so far).
     Events: start, iteration, validating, validation, snapshot, replay. Returns iteration, and
@@ -48,7 +48,7 @@ class Training:
         self.param = prototxts.read_solver(request["solver"])
         name = os.path.basename(request["snapshot_prefix"])
         self.solver = load_solver(
-            self.param, dict(request, snapshot_prefix=os.path.join(request["aside"], name))
+            self.param, dict(request, snapshot_prefix=os.path.join(request["unfinished"], name))
         )
         self.net = self.solver.net
         self.losses = watch_losses(self.net, self.param.net)
@@ -220,7 +220,7 @@ class Training:
 
     def snapshot(self):
         """Take a snapshot and report it."""
-        asked = (self.request[name] for name in ("snapshot_prefix", "aside", "inputs", "id"))
+        asked = (self.request[name] for name in ("snapshot_prefix", "unfinished", "inputs", "id"))
         marker = snapshots.take(self.solver, *asked)
         self.saved_at = self.solver.iter
         self.emit("snapshot", iteration=self.solver.iter, marker=marker)
