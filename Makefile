@@ -281,7 +281,7 @@ predict: .venv/.ready $(ENGINE)  ## score a foreign WEIGHTS=file on TASK's test 
 # ---- Similarity ----------------------------------------------------------------------------------
 
 # A collection is a TASK's images, or a folder of IMAGES; MODELS are runs or inits.
-COLLECTION := $(if $(IMAGES),--images '$(IMAGES)',--task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)')
+COLLECTION := $(if $(IMAGES),--images '$(IMAGES)',--task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)') --raw '$(RAW)'
 
 features: .venv/.with-search $(ENGINE)  ## fc7 (BLOB=) of WEIGHTS on TASK or IMAGES=folder
 	@$(PY) -m tools.features --weights $(WEIGHTS) $(COLLECTION) $(if $(MEAN),--mean '$(MEAN)') \
@@ -289,21 +289,21 @@ features: .venv/.with-search $(ENGINE)  ## fc7 (BLOB=) of WEIGHTS on TASK or IMA
 
 similar: .venv/.with-search $(ENGINE)  ## the K images most similar to QUERY, once for each of MODELS
 	@$(PY) -m tools.similar --query '$(QUERY)' --models $(MODELS) $(COLLECTION) $(if $(K),-k '$(K)') \
-	  $(if $(INDEX),--index '$(INDEX)') $(if $(BLOB),--blob '$(BLOB)') --raw '$(RAW)' $(DEVICE)
+	  $(if $(INDEX),--index '$(INDEX)') $(if $(BLOB),--blob '$(BLOB)') $(DEVICE)
 
 retrieval-scores: .venv/.with-search $(ENGINE)  ## precision@k and mAP of MODELS on TASK's test images
-	@$(PY) -m tools.retrieval_scores --models $(MODELS) --task '$(TASK)' --split '$(SPLIT)' --split-seed '$(SPLIT_SEED)' \
-	  $(if $(K),--k $(K)) --raw '$(RAW)' $(DEVICE)
+	@$(PY) -m tools.retrieval_scores --models $(MODELS) $(COLLECTION) $(if $(K),--k $(K)) $(DEVICE)
 
 fig15 fig16: .venv/.with-search $(ENGINE)  ## neighbours by genre and style; distances between MODELS
 	@$(PY) -m tools.$@ --models $(MODELS) $(COLLECTION)
 
 explain: .venv/.with-search $(ENGINE)  ## why did RUN (task/run) say that of IMAGE? Grad-CAM, saliency
-	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') --raw '$(RAW)' $(DEVICE)
+	@$(PY) -m tools.explain --image '$(IMAGE)' --run '$(RUN)' $(if $(K),-k '$(K)') $(if $(LABEL),--label '$(LABEL)') \
+	  --raw '$(RAW)' $(DEVICE)
 
 serve: .venv/.with-search $(ENGINE)  ## the search page of MODELS on TASK, on this machine alone
 	@$(PY) -m tools.serve --models $(MODELS) $(COLLECTION) $(if $(PORT),--port '$(PORT)') \
-	  $(if $(INDEX),--index '$(INDEX)') $(if $(HOST),--host '$(HOST)') --raw '$(RAW)' $(DEVICE)
+	  $(if $(INDEX),--index '$(INDEX)') $(if $(HOST),--host '$(HOST)') $(DEVICE)
 
 # ---- For developers ------------------------------------------------------------------------------
 

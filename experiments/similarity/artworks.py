@@ -60,19 +60,26 @@ def query_pixels(path: Path) -> NDArray[np.uint8]:
         raise UserError(f"{path}: {error}") from None
 
 
-def picture(root: Path, image: str) -> NDArray[np.uint8]:
+def picture(collection: Collection, image: str) -> NDArray[np.uint8]:
     """A collection's image in its own shape, RGB, for showing.
 
-    Raises UserError when its file is not there any more.
+    When its file is gone, the square one of the LMDBs. Raises UserError when there is neither.
     """
-    path = root / image
+    path = collection.root / image
     try:
-        return np.ascontiguousarray(decode(read_bytes(path))[..., ::-1])
+        return file_picture(path)
     except BrokenImageError as error:
-        raise UserError(
-            f"{path}: {error}; if the collection's files have moved, make its lists, LMDBs and "
-            "features again"
-        ) from None
+        stored = collection.stored_picture(image)
+        if stored is None:
+            raise UserError(
+                f"{path}: {error}; if the collection's files have moved, take its features again"
+            ) from None
+        return stored
+
+
+def file_picture(path: Path) -> NDArray[np.uint8]:
+    """An image file in its own shape, RGB. Raises BrokenImageError."""
+    return np.ascontiguousarray(decode(read_bytes(path))[..., ::-1])
 
 
 def caption(item_label: str, known: Artwork) -> str:

@@ -20,10 +20,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from experiments.similarity.artworks import caption
-from experiments.similarity.attribution import explain, training_images
+from experiments.similarity.artworks import Artwork, caption
+from experiments.similarity.attribution import TrainingImages, data_of, explain, training_images
+from experiments.similarity.collection import task_collection
 from experiments.similarity.extractor import Extractor
-from experiments.similarity.feature_models import FC7
+from experiments.similarity.feature_models import FC7, Model
 from experiments.similarity.heatmaps import Picture
 from experiments.similarity.neighbours import distance_text
 from experiments.similarity.page.engine import TIMEOUT, BusyError, EngineQueue
@@ -251,9 +252,7 @@ def make_app(
         note = part = truth = ""
         try:
             own = gallery.items[image].image if image is not None else None
-            _, training = await run_in_threadpool(
-                training_images, asked, said.vector, 6, gallery.known, own
-            )
+            training = await run_in_threadpool(_training, asked, said.vector, 6, gallery.known, own)
         except UserError as error:
             note = str(error)
         else:
@@ -356,6 +355,16 @@ async def _body(request: Request) -> bytes:
     except HTTPException as error:
         raise RefusedError(400, f"the form can't be read: {error.detail}") from None
     raise RefusedError(400, "no image was sent")
+
+
+def _training(
+    model: Model,
+    vector: NDArray[np.float32],
+    k: int,
+    known: dict[str, Artwork],
+    image: str | None,
+) -> TrainingImages:
+    return training_images(task_collection(data_of(model)), model, vector, k, known, image)
 
 
 def _problem(status: int, words: str, headers: dict[str, str] | None = None) -> JSONResponse:

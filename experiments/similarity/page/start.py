@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from datasets.catalogue import RAW
 from experiments.similarity.artworks import artworks
 from experiments.similarity.choose_collection import CollectionChoice
 from experiments.similarity.extractor import Extractor
@@ -37,7 +36,6 @@ def serve_page(
     port: int = PORT,
     index: str = "exact",
     queue: int = QUEUE,
-    raw: Path = RAW,
 ) -> None:
     """Open the collection and the indexes of the models `words`, then serve till Ctrl-C.
 
@@ -57,17 +55,19 @@ def serve_page(
     sets = [open_features(model, collection) for model in models]
     check_indexes(index, sets)
     gone = [item.image for item in sets[0].items if not (collection.root / item.image).is_file()]
-    if len(gone) == len(sets[0]):
+    if len(gone) == len(sets[0]) and not collection.data:
         raise UserError(
             f"none of the collection's images is in {collection.root} any more ({gone[0]}, ...): "
-            "put them back, or make lists, LMDBs and features again"
+            "put them back"
         )
     if gone:
+        instead = "; shown are the square ones of the LMDBs" if collection.data else ""
         print(
             f"warning: {len(gone):,} images are not in {collection.root} any more: {gone[0]}, ..."
+            f"{instead}"
         )
     indexes = [open_index(features, index) for features in sets]
-    gallery = Gallery(collection, models, indexes, artworks(collection, raw))
+    gallery = Gallery(collection, models, indexes, artworks(collection, choice.raw))
     cache = CACHE / f"{collection.name}-{collection.fingerprint[:12]}"
     engine, decoder = EngineQueue(Extractor(device), queue), Decoder()
     with closing(engine), closing(decoder):

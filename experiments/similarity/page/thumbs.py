@@ -6,9 +6,10 @@ import contextlib
 import threading
 from pathlib import Path
 
-from datasets.decode import BrokenImageError, decode, read_bytes
+from experiments.similarity.artworks import picture
 from experiments.similarity.page.gallery import Gallery
 from experiments.similarity.page.uploads import show
+from lib.errors import UserError
 from lib.files import whole_file
 
 SIZES = {"small": 360, "large": 1200}  # pixels a side
@@ -28,11 +29,11 @@ class Thumbs:
         kept = self._folder / str(row // 1000) / f"{row}-{size}.jpg"
         with contextlib.suppress(OSError):
             return kept.read_bytes()
-        path = self._gallery.collection.root / self._gallery.items[row].image
+        image = self._gallery.items[row].image
         with self._gate:
             try:
-                made = show(decode(read_bytes(path)), SIZES[size])
-            except BrokenImageError:
+                made = show(picture(self._gallery.collection, image)[..., ::-1], SIZES[size])
+            except UserError:
                 return None
         with contextlib.suppress(OSError), whole_file(kept) as aside:
             aside.write_bytes(made)
