@@ -33,8 +33,9 @@ from experiments.grid.run_status import (
     make_log,
     stand,
 )
-from experiments.paper import tables
 from experiments.paper.counted import counted
+from experiments.paper.table_files import write as write_table
+from experiments.paper.tables import grid_table
 from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
 from experiments.single_run.json_records import InvalidRecord
@@ -269,7 +270,7 @@ def _write_tables(own: Sequence[Path]) -> None:
     """The table of each grid of the user's own, as `make table` makes it."""
     records = read_runs()
     for path in own:
-        shown, _ = tables.write(tables.grid_table(path, records))
+        shown, *_ = write_table(grid_table(path, records))
         print(f"table: {shown}")
 
 

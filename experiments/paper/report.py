@@ -21,20 +21,19 @@ from markupsafe import Markup, escape
 
 from experiments.compare.charts import charts
 from experiments.grid.definition import GRIDS, load_grid
-from experiments.paper import significance, tables
+from experiments.paper import significance, table_files, tables
 from experiments.paper.counted import counted
 from experiments.paper.figures.choice import Choice
-from experiments.paper.figures.every import NUMBERS, plot
+from experiments.paper.figures.every import OF_RUNS, plot
 from experiments.paper.figures.plot import Plot, save
 from experiments.paper.intervals import wilson
 from experiments.paper.places import REPORT
 from experiments.paper.seed_groups import group_by_seed
-from experiments.paper.valid_runs import RecordedRun, Records, read_runs
+from experiments.paper.valid_runs import RecordedRun, Records
 from experiments.similarity.feature_models import FEATURES
 from experiments.single_run.folder import prototxt_folder
 from experiments.single_run.results_json import ClassResult
-from lib.cli import Parser
-from lib.cli import run as run_tool
+from lib import text_tables
 from lib.files import whole_folder, write_text
 from prototxt.settings import PAPER, Settings, in_words
 
@@ -89,25 +88,13 @@ class Line:
     reason: str
 
 
-def main() -> None:
-    """Command line: see --help."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
-    report: Path = parser.parse_args().report
-    records = read_runs()
-    build(records, report)
-    for fault in records.invalid:
-        print(fault)
-    print(f"wrote {report / 'index.html'} and {report / 'report.md'}")
-
-
 def build(records: Records, report: Path = REPORT) -> None:
     """Write the tables, the figures that have runs, a page a run, and last index.html."""
     report.mkdir(parents=True, exist_ok=True)
     every = group_by_seed(records.tested)
     made = [tables.table2(every), tables.table3(every), tables.table4(every)]
     for table in made:
-        tables.write(table, report)
+        table_files.write(table, report)
     figures = list(_figures(records, report))
     with whole_folder(report / "runs", is_ours=_is_report(report)) as aside:
         for each in records.runs:
@@ -117,7 +104,7 @@ def build(records: Records, report: Path = REPORT) -> None:
         "summary": _summary(records),
         "tables": made,
         "table1": _csv(report / "table1.csv", "Table 1"),
-        "read_me": tables.READ_ME[1:],
+        "read_me": tables.READ_ME,
         "details_columns": tables.DETAILS,
         "figures": figures,
         "about_significance": significance.IN_WORDS,
@@ -138,7 +125,7 @@ def _figures(records: Records, report: Path) -> Iterator[Shown]:
         name = f"fig{number}"
         seen.update((name, *_EXAMPLES.get(name, ())))
         how = f"make {name}"
-        if str(number) in NUMBERS:
+        if str(number) in OF_RUNS:
             figure = plot(str(number), Choice(), records)
             if figure.draw:
                 save(figure, report, pdf=False)
@@ -355,7 +342,7 @@ def _csvs(report: Path, start: str) -> list[dict[str, Any]]:
 
 
 def _rows_md(table: dict[str, Any]) -> str:
-    return tables.markdown_rows(table["columns"], table["rows"])
+    return text_tables.markdown(table["columns"], table["rows"])
 
 
 def _url(path: object) -> Markup:
@@ -380,8 +367,8 @@ def _environment(*, html: bool) -> jinja2.Environment:
     environment.filters.update(
         url=_url,
         breakable=_breakable,
-        md=tables.escaped,
-        table_md=tables.markdown,
+        md=text_tables.md_escaped,
+        table_md=table_files.markdown,
         rows_md=_rows_md,
     )
     environment.globals.update(higher=tables.HIGHER, lower=tables.LOWER)
@@ -390,7 +377,3 @@ def _environment(*, html: bool) -> jinja2.Environment:
 
 _HTML = _environment(html=True)
 _MARKDOWN = _environment(html=False)  # its own escapes
-
-
-if __name__ == "__main__":
-    run_tool(main)

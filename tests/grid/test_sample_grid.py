@@ -117,7 +117,7 @@ def test_the_confusion_matrix_of_a_run(project: SmallProject) -> None:
 
 def figure(project: SmallProject, number: str, *words: str) -> list[dict[str, str]]:
     """Draw a figure of the task's runs; the lines of its CSV."""
-    done = project.python("experiments.paper.figures", number, "--task", TASK, *words)
+    done = project.python("tools.fig", f"fig{number}", "--task", TASK, *words)
     assert done.returncode == 0, done.stderr
     assert "not complete" not in done.stdout
     picture = project.path / "experiments" / "report" / f"fig{number}-{TASK}.png"

@@ -19,14 +19,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from experiments.paper.figures import __main__ as program
 from experiments.paper.figures.choice import Choice
-from experiments.paper.figures.every import NUMBERS, plot
+from experiments.paper.figures.every import OF_RUNS, plot
 from experiments.paper.figures.pairs import confused_pairs
 from experiments.paper.printed import INITS, by_scenario
 from experiments.paper.valid_runs import read_runs
 from experiments.single_run.confusion import Matrix, draw, draw_confusion
-from experiments.single_run.figure_style import WIDTH, look
+from experiments.single_run.figure_style import SMALLEST, WIDTH, look
 from experiments.single_run.folder import RUNS
 from experiments.single_run.plan import RunPlan, without_seed
 from experiments.single_run.plots import draw_curve
@@ -35,6 +34,7 @@ from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
 from tests.made_runs import edit_by_hand, make_run
 from tests.pictures import write_jpeg
+from tools import fig as program
 
 REPORT = Path("experiments/report")
 
@@ -48,7 +48,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run_it(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     """Run the program as a user does."""
-    monkeypatch.setattr("sys.argv", ["figures", *words])
+    number, *others = words
+    monkeypatch.setattr("sys.argv", ["fig", f"fig{number}", *others])
     program.main()
 
 
@@ -60,8 +61,9 @@ def read(name: str) -> pd.DataFrame:
 def drawn(number: str, choice: Choice | None = None) -> Figure:
     """The figure itself, in its look."""
     made = plot(number, choice or Choice(), read_runs())
-    assert made.draw
-    return laid_out(made.draw)
+    draw = made.draw
+    assert draw
+    return laid_out(lambda: draw(WIDTH))
 
 
 def laid_out(draw: Callable[[], Figure]) -> Figure:
@@ -81,7 +83,7 @@ def is_picture(path: Path) -> bool:
 # ---- what is missing ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", OF_RUNS)
 def test_without_runs_it_fails_and_says_which_it_needs(
     number: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +107,7 @@ def test_what_is_there_is_drawn_and_the_rest_is_named(
 
 
 def test_words_are_checked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="unknown figure '55'"):
+    with pytest.raises(UserError, match="unknown figure 'fig55'"):
         run_it(monkeypatch, "55")
     with pytest.raises(UserError, match="unknown task 'wga_artis': did you mean wga_artist"):
         run_it(monkeypatch, "5", "--task", "wga_artis")
@@ -305,7 +307,7 @@ def test_every_class_can_be_read_in_print(count: int) -> None:
     if count <= 30:
         assert figure.get_size_inches()[0] <= WIDTH + 0.01
         assert figure.get_size_inches()[1] <= 10.7
-        assert min(float(text.get_fontsize()) for text in axes.texts) >= 5
+        assert min(float(text.get_fontsize()) for text in axes.texts) >= SMALLEST
 
 
 def test_class_names_may_hold_anything(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

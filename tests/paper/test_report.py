@@ -24,6 +24,7 @@ from lib.cli import Parser
 from prototxt.settings import PAPER, Settings
 from tests.browser import Browser, chromium
 from tests.made_runs import edit_by_hand, made_paper, make_run
+from tools import report as program
 
 PROJECT = Path(__file__).resolve().parents[2]
 REPORT = Path("experiments/report")
@@ -333,7 +334,7 @@ def test_500_runs_take_less_than_ten_seconds(place: Path, monkeypatch: pytest.Mo
             (RUNS / task / plan.name / "run.json").write_text(json.dumps(said))
     monkeypatch.setattr("sys.argv", ["report"])
     began = time.process_time()  # computing alone: a test machine may be busy with other things
-    report.main()
+    program.main()
     assert time.process_time() - began < 10
     assert len(list(REPORT.glob("fig*.png"))) == 10  # all of ours are among them
     assert len(list((REPORT / "runs").glob("*/*.html"))) == 500

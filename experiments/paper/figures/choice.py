@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
+from datasets.catalogue import RAW
 from experiments.paper.seed_groups import in_words
 from experiments.paper.valid_runs import RecordedRun, Records
 from experiments.single_run import run_json as states
@@ -22,6 +24,12 @@ class Choice:
     init: str = "hybrid"
     run: str | None = None
     settings: Settings = PAPER
+    raw: Path = RAW  # where the catalogues and images are
+
+    def heading(self, number: str) -> str:
+        """'Figure 5', or for another task, run or settings than the paper's what it is like."""
+        is_papers = not self.task and not self.run and without_seed(self.settings) == PAPER
+        return f"Figure {number}" if is_papers else f"As Figure {number}, of your own runs"
 
     def name(self, number: str) -> str:
         """The name of the figure's files: fig5, or fig5-<task>."""
