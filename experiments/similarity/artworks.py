@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datasets.catalogue import RAW, read_catalogue
+from datasets.catalogue import RAW, missing, read_catalogue
 from datasets.decode import BrokenImageError, decode, read_bytes, squash
 from datasets.tasks import load_tasks
 from experiments.similarity.collection import Collection
 from lib.errors import UserError
 
-SHOWN = ("title", "artist", "genre", "style", "timeframe", "nationality")
+# Columns of the catalogue that are no part of a work's label.
+_NOT_SHOWN = ("image", "work", "url")
+# The order of a label; further columns of an own catalogue follow in theirs.
+_FIRST = (
+    "title",
+    "artist",
+    "date",
+    "technique",
+    "genre",
+    "style",
+    "timeframe",
+    "nationality",
+    "museum",
+    "inventory",
+    "record",
+)
 
-Artwork = dict[str, str]  # column of SHOWN -> text; what is not known is not in it
+Artwork = dict[str, str]  # column of the catalogue -> text; what is not known is not in it
 
 
 def artworks(collection: Collection, raw: Path = RAW) -> dict[str, Artwork]:
-    """Image path -> what the catalogue of the collection's task knows of it.
+    """Image path -> what is known of it: all columns of the catalogue of the collection's task.
 
-    Empty for a folder of images, and for a task whose catalogue is not there any more.
+    Empty for a folder of images, and where the catalogue is not there any more.
     """
     task = load_tasks().get(collection.task or "")
-    if task is None:
+    if task is None or missing(task, raw, images=False):
         return {}
     try:
         table = read_catalogue(task, raw).table
@@ -33,15 +49,27 @@ def artworks(collection: Collection, raw: Path = RAW) -> dict[str, Artwork]:
         return {}
     wanted = {item.image for item in collection.items}
     table = table[table["image"].isin(wanted)].drop_duplicates("image")
-    columns = [column for column in SHOWN if column in table]
+    columns = columns_in_order(str(name) for name in table)
     known: dict[str, Artwork] = {}
     for image, *values in table[["image", *columns]].itertuples(index=False):
         known[image] = {
             column: str(value)
             for column, value in zip(columns, values, strict=True)
-            if not pd.isna(value)
+            if not pd.isna(value) and str(value)
         }
     return known
+
+
+def columns_in_order(names: Iterable[str]) -> list[str]:
+    """The columns of a label: the usual ones first."""
+    there = [name for name in names if name not in _NOT_SHOWN]
+    first = [name for name in _FIRST if name in there]
+    return [*first, *(name for name in there if name not in first)]
+
+
+def known_columns(known: dict[str, Artwork]) -> list[str]:
+    """The columns that are known of at least one work."""
+    return columns_in_order(dict.fromkeys(name for each in known.values() for name in each))
 
 
 def pixels_of_bytes(data: bytes) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.similarity.artworks import SHOWN, artworks, file_picture, query_pixels
+from experiments.similarity.artworks import artworks, file_picture, known_columns, query_pixels
 from experiments.similarity.choose_collection import CollectionChoice
 from experiments.similarity.collection import Collection
 from experiments.similarity.extractor import Extractor
@@ -81,7 +81,7 @@ def similar_images(
     name = f"{query.stem}-{sha256(query)[:8]}"
     out = out or FEATURES / collection.name / "searches" / name
     made = Similar(results, out.with_name(out.name + ".csv"), out.with_name(out.name + ".png"))
-    columns = [name for name in SHOWN if any(name in each for each in known.values())]
+    columns = known_columns(known)
     if any(item.label for item in collection.items):
         columns = ["class", *columns]
     if any(item.part for item in collection.items):
