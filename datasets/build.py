@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
 
 import cv2
 
+from datasets.checksums import Checksums, crc32, quick_check, write_checksums
 from datasets.folders import PARTS, DataFolder
 from datasets.imagelist import Entry, read_classes, read_list
 from datasets.lmdb_writer import LmdbWriter, datum_bytes, space_needed
 from datasets.mean import MeanSum, mean_bytes
 from datasets.parallel import decode_all, keep_memory
+from datasets.records import LmdbRecord, lmdb_bytes, read_lmdb_record, write_lmdb_record
 from lib.cli import bar
+from lib.display import escaped
 from lib.errors import UserError
 from lib.exclusive_lock import exclusive_lock
 from lib.files import back_up, require_space, sha256, whole_file, whole_folder, write_text
@@ -24,25 +27,26 @@ from prototxt.caffenet import IMAGE_SIZE
 _SHOWN = 20  # broken images named in an error
 
 
-def lmdb_record(folder: DataFolder) -> dict[str, Any] | None:
+def lmdb_record(folder: DataFolder) -> LmdbRecord | None:
     """What the LMDBs were built from, if they are there, whole, and made from today's lists."""
     try:
-        record = json.loads(folder.lmdb_record.read_text(encoding="utf-8"))
+        record = read_lmdb_record(folder)
         fresh = all(
-            record["lists"][part] == sha256(folder.list(part))
+            record.lists.get(part) == sha256(folder.list(part))
             and (folder.lmdb(part) / "data.mdb").exists()
             for part in PARTS
         )
-        fresh = fresh and record["classes"] == sha256(folder.classes)
-        fresh = fresh and record["mean"] == sha256(folder.mean)
-    except (OSError, ValueError, KeyError, TypeError):
+        fresh = fresh and record.classes == sha256(folder.classes)
+        fresh = fresh and record.mean == sha256(folder.mean)
+        fresh = fresh and not any(quick_check(folder, part) for part in PARTS)
+    except (UserError, OSError):
         return None
     return record if fresh else None
 
 
 def build_lmdbs(
     folder: DataFolder, root: Path, *, workers: int, skip_broken: bool = False
-) -> dict[str, Any]:
+) -> LmdbRecord:
     """Build train_lmdb, val_lmdb, test_lmdb, mean.binaryproto and, last, lmdb.json.
 
     Images are decoded in `workers` processes; the bytes written do not depend on how many. Until
@@ -67,6 +71,7 @@ def build_lmdbs(
     left_out: dict[str, dict[str, str]] = {part: {} for part in PARTS}
     written = dict.fromkeys(PARTS, 0)
     warnings: dict[str, str] = {}
+    sums: dict[str, list[str]] = {part: [] for part in PARTS}
     mean = MeanSum()
     paths = (f"{root}/{entry.path}" for part in PARTS for entry in lists[part])
     with (
@@ -95,7 +100,9 @@ def build_lmdbs(
                         warnings[entry.path] = image.warning
                     if part == "train":
                         mean.add(image.data)
-                    writer.put(entry.key, datum_bytes(image.data, entry.label))
+                    value = datum_bytes(image.data, entry.label)
+                    writer.put(entry.key, value)
+                    sums[part].append(crc32(value))
                     written[part] += 1
         if not skip_broken:
             _refuse(root, {path: why for part in PARTS for path, why in left_out[part].items()})
@@ -114,17 +121,22 @@ def build_lmdbs(
         # From here on the old set is replaced; without its record nobody takes a mixture for whole.
         folder.lmdb_record.unlink(missing_ok=True)
 
-    record = {
-        "lists": hashes,
-        "classes": classes_hash,
-        "images": written,
-        "left_out": left_out,
-        "decoder_warnings": warnings,
-        "mean": sha256(folder.mean),
-        "size": [IMAGE_SIZE, IMAGE_SIZE],
-        "opencv": cv2.__version__,
+    record = LmdbRecord(
+        lists=hashes,
+        classes=classes_hash,
+        images=written,
+        left_out=left_out,
+        decoder_warnings=warnings,
+        mean=sha256(folder.mean),
+        size=[IMAGE_SIZE, IMAGE_SIZE],
+        opencv=cv2.__version__,
+    )
+    checksums = {
+        part: Checksums((folder.lmdb(part) / "data.mdb").stat().st_size, "".join(sums[part]))
+        for part in PARTS
     }
-    write_text(folder.lmdb_record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_checksums(folder, checksums, hashlib.sha256(lmdb_bytes(record)).hexdigest())
+    write_lmdb_record(folder, record)
     _marks(folder).unlink()
     return record
 
@@ -136,10 +148,10 @@ def _built_here(folder: DataFolder) -> list[Path]:
     build that was killed while it replaced the old set.
     """
     try:
-        record = json.loads(folder.lmdb_record.read_text(encoding="utf-8"))
-        recorded_at, mean = folder.lmdb_record.stat().st_mtime_ns, record["mean"]
-    except (OSError, ValueError, KeyError, TypeError):
-        recorded_at, mean = 0, None
+        mean = read_lmdb_record(folder).mean
+        recorded_at = folder.lmdb_record.stat().st_mtime_ns
+    except (UserError, OSError):
+        recorded_at, mean = 0, ""
     try:
         marks = json.loads(_marks(folder).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -190,7 +202,7 @@ def _missing(root: Path, lists: dict[str, list[Entry]]) -> dict[str, str]:
 def _refuse(root: Path, broken: dict[str, str]) -> None:
     if not broken:
         return
-    shown = "".join(f"\n  {path}: {why}" for path, why in list(broken.items())[:_SHOWN])
+    shown = "".join(f"\n  {escaped(path)}: {why}" for path, why in list(broken.items())[:_SHOWN])
     more = f"\n  and {len(broken) - _SHOWN:,} more" if len(broken) > _SHOWN else ""
     images = "image is" if len(broken) == 1 else "images are"
     raise UserError(

@@ -117,7 +117,9 @@ class World:
 
     def command(self, name: str, *more: str, tool: str = "train") -> list[str]:
         """The command line that trains (or tests) a run."""
-        words = [sys.executable, "-m", f"tools.{tool}", "--task", TASK, "--run", name]
+        module = {"train": "training", "test": "evaluation"}[tool]
+        words = [sys.executable, "-m", f"experiments.single_run.{module}"]
+        words += ["--task", TASK, "--run", name]
         if tool == "train":
             words += ["--init", "scratch", "--scenario", "all"]
         return [*words, "--data", str(DATA.path), "--threads", "1", "--gpu", "none", *more]

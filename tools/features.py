@@ -28,7 +28,7 @@ def main() -> None:
         arguments.parts,
         arguments.raw,
     ).open()
-    device = pick_device(arguments)
+    device = pick_device(arguments.gpu, arguments.threads)
     for model in models:
         began = time.monotonic()
         features = make_features(

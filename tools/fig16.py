@@ -26,7 +26,7 @@ def main() -> None:
         CollectionChoice(
             asked.task, asked.images, asked.split, asked.split_seed, asked.parts, asked.raw
         ),
-        lambda: pick_device(asked),
+        lambda: pick_device(asked.gpu, asked.threads),
         count=asked.images_chosen,
         seed=asked.seed,
         out=asked.out,

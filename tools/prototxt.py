@@ -120,7 +120,7 @@ def _flags() -> argparse.ArgumentParser:
 
 def _gpu(asked: str) -> int | None:
     if asked == "auto":
-        return pick_device(argparse.Namespace(gpu=asked, threads=1)).gpu
+        return pick_device(asked, 1).gpu
     return gpu_number(asked)
 
 
@@ -134,7 +134,7 @@ def _images(data: DataFolder, classes: int) -> dict[str, int]:
     """Images a part: what is in the LMDBs (broken ones may be left out), or will be."""
     record = lmdb_record(data)
     lists = {part: len(read_list(data.list(part), classes)) for part in ("train", "val")}
-    return record["images"] if record else lists
+    return record.images if record else lists
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def main() -> None:
         CollectionChoice(
             asked.task, asked.images, asked.split, asked.split_seed, asked.parts, asked.raw
         ),
-        lambda: pick_device(asked),
+        lambda: pick_device(asked.gpu, asked.threads),
         host=asked.host,
         port=asked.port,
         index=asked.index,

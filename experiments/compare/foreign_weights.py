@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.folders import DataFolder
+from datasets.imagelist import read_classes
+from datasets.records import read_lmdb_record
 from experiments.paper.places import REPORT
 from experiments.single_run.evaluation import score_weights
 from experiments.single_run.results_json import Results, Tested, write_results
@@ -123,7 +125,7 @@ def caffenet(engine: Engine, weights: Path, task: str, data: DataFolder, mean: P
     Raises UserError when the weights don't fit: a layer is missing or has other shapes, or no layer
     besides CaffeNet's has as many outputs as the task has classes.
     """
-    classes = len(data.classes.read_text(encoding="utf-8").splitlines())
+    classes = len(read_classes(data.classes))
     looked_at = compare(engine, weights).require()
     fitting = [
         row.layer
@@ -142,7 +144,7 @@ def caffenet(engine: Engine, weights: Path, task: str, data: DataFolder, mean: P
         )
     classifier = last_layer(task) if last_layer(task) in fitting else fitting[-1]
     check_weights(engine, weights, classifier, outputs=classes)
-    counts = json.loads(data.lmdb_record.read_text(encoding="utf-8"))["images"]
+    counts = read_lmdb_record(data).images
     plan = Run(
         task=task,
         classes=classes,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from datasets.build import space_needed
 from datasets.folders import PARTS
+from datasets.records import read_lists_record, read_lmdb_record
 from datasets.tasks import load_tasks
 from experiments.paper.valid_runs import Records
 from experiments.single_run import run_json as states
 from experiments.single_run.plan import RunPlan
+from lib.errors import UserError
 
 _TRAIN_SHARE = 0.7  # of a task's images (paper, section 4)
 _WEIGHTS = 250_000_000  # bytes of CaffeNet's weights, and of a snapshot's second file
@@ -92,12 +94,11 @@ def _all_images(run: RunPlan) -> int | None:
 
 def _counts(run: RunPlan) -> dict[str, int] | None:
     """Images a part, as the LMDBs hold them or the lists will have them."""
-    for path, key in ((run.data.lmdb_record, "images"), (run.data.record, "counts")):
-        try:
-            counts = json.loads(path.read_text(encoding="utf-8"))[key]
-            return {part: int(counts[part]) for part in PARTS}
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+    with contextlib.suppress(UserError):
+        return read_lmdb_record(run.data).images
+    with contextlib.suppress(UserError):
+        counts = read_lists_record(run.data).counts
+        return counts if set(counts) >= set(PARTS) else None
     return None
 
 

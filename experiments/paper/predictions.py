@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from datasets.folders import DataFolder
+from datasets.records import read_lists_record, root_of
 from experiments.paper.valid_runs import RecordedRun
 from lib.errors import UserError
 
@@ -70,7 +71,6 @@ def _again(run: RecordedRun) -> str:
 def images_root(run: RecordedRun) -> Path | None:
     """Where the images of a run's lists lie; None when the lists are not there."""
     try:
-        record = json.loads((Path(run.record.data) / "lists.json").read_bytes())
-        return Path(record["images_root"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return root_of(read_lists_record(DataFolder(Path(run.record.data))))
+    except UserError:
         return None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from datasets.catalogue import RAW, missing, read_catalogue
 from datasets.decode import BrokenImageError, decode, read_bytes, squash
 from datasets.tasks import load_tasks
+from datasets.works import read_works
 from experiments.similarity.collection import Collection
 from lib.errors import UserError
 
@@ -38,15 +39,17 @@ Artwork = dict[str, str]  # column of the catalogue -> text; what is not known i
 def artworks(collection: Collection, raw: Path = RAW) -> dict[str, Artwork]:
     """Image path -> what is known of it: all columns of the catalogue of the collection's task.
 
-    Empty for a folder of images, and where the catalogue is not there any more.
+    Where the catalogue is not there any more, what was kept of it beside the lists; empty for a
+    folder of images.
     """
+    kept = read_works(collection.data) if collection.data else {}
     task = load_tasks().get(collection.task or "")
     if task is None or missing(task, raw, images=False):
-        return {}
+        return kept
     try:
         table = read_catalogue(task, raw).table
     except UserError:
-        return {}
+        return kept
     wanted = {item.image for item in collection.items}
     table = table[table["image"].isin(wanted)].drop_duplicates("image")
     columns = columns_in_order(str(name) for name in table)

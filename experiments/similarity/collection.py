@@ -18,8 +18,8 @@ from datasets.catalogue import images_root as raw_images
 from datasets.folders import PARTS, DataFolder
 from datasets.image_files import images_below
 from datasets.imagelist import read_classes, read_list
-from datasets.lists import images_root
 from datasets.parallel import decode_all
+from datasets.records import images_root
 from datasets.tasks import load_tasks
 from experiments.similarity.feature_set import Item, images_hash
 from lib.caffe.messages import Datum
@@ -144,7 +144,7 @@ def task_collection(
     items, keys = [], []
     for part in parts:
         for entry in read_list(data.list(part), len(classes)):
-            if entry.path not in record["left_out"][part]:
+            if entry.path not in record.left_out[part]:
                 items.append(Item(entry.path, part, classes[entry.label]))
                 keys.append(entry.key)
     root = images_root(data)
@@ -158,7 +158,7 @@ def task_collection(
         root=root,
         items=tuple(items),
         # The mean is that of the train images: it changes when the LMDBs are of other pictures.
-        fingerprint=images_hash(items, record["mean"], record["opencv"]),
+        fingerprint=images_hash(items, record.mean, record.opencv),
         task=word,
         data=data,
         keys=tuple(keys),

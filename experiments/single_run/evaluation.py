@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import tempfile
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from datasets.checksums import checked_meanwhile
 from datasets.folders import DataFolder
+from datasets.imagelist import read_classes, read_list
+from datasets.records import read_lmdb_record
 from experiments.single_run.confusion import draw_confusion
 from experiments.single_run.folder import RunFolder, check_run_name, run_folder
 from experiments.single_run.json_records import InvalidRecord
@@ -21,6 +23,7 @@ from experiments.single_run.run_json import TRAINED, now, read_run_record
 from lib.caffe.client import Event
 from lib.caffe.device import Device, add_device_flags, pick_device
 from lib.cli import Parser, bar, run
+from lib.display import escaped
 from lib.errors import UserError
 from lib.files import sha256, whole_file
 
@@ -51,7 +54,7 @@ def main() -> None:
             folder.final,
             folder.train_val,
             data,
-            pick_device(arguments),
+            pick_device(arguments.gpu, arguments.threads),
             out=folder.path,
             task=arguments.task,
             tested=tested,
@@ -81,8 +84,9 @@ def score_weights(
         if not path.is_file():
             raise UserError(f"{path} is missing: `make lmdb TASK={task}` makes it")
     keys, labels = _expected(data.list("test"), data)
-    classes = data.classes.read_text(encoding="utf-8").splitlines()
-    probabilities = _predict(weights, train_val, data, labels, device, out)
+    classes = read_classes(data.classes)
+    with checked_meanwhile(data, ("test",)):
+        probabilities = _predict(weights, train_val, data, labels, device, out)
     if probabilities.shape[1] != len(classes):
         raise UserError(
             f"{train_val} has {probabilities.shape[1]} outputs, but {data.classes} names "
@@ -148,14 +152,18 @@ def _predict(
 
 def _expected(path: Path, data: DataFolder) -> tuple[list[str], np.ndarray]:
     """Image paths and labels of a list, in order, without those left out of its LMDB as broken."""
-    left_out = set(json.loads(data.lmdb_record.read_text(encoding="utf-8"))["left_out"]["test"])
-    pairs = [line.rsplit(" ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
-    kept = [(image, int(label)) for image, label in pairs if image not in left_out]
+    left_out = read_lmdb_record(data).left_out["test"]
+    entries = read_list(path, len(read_classes(data.classes)))
+    kept = [(entry.path, entry.label) for entry in entries if entry.path not in left_out]
     return [image for image, _ in kept], np.array([label for _, label in kept])
 
 
 def _write_predictions(
-    path: Path, keys: list[str], labels: np.ndarray, probabilities: np.ndarray, classes: list[str]
+    path: Path,
+    keys: list[str],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    classes: list[str],
 ) -> None:
     """predictions.csv: a line an image, with its true class and its five likeliest."""
     likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
@@ -166,7 +174,7 @@ def _write_predictions(
         writer.writerow(["image", "true", "right", *header])
         for key, label, row, five in zip(keys, labels, probabilities, likeliest, strict=True):
             best = [value for each in five for value in (classes[each], f"{row[each]:.6f}")]
-            writer.writerow([key, classes[label], int(five[0] == label), *best])
+            writer.writerow([escaped(key), classes[label], int(five[0] == label), *best])
 
 
 def _write_confusion(path: Path, scores: Scores, classes: list[str]) -> None:
@@ -204,7 +212,7 @@ def _print_left_out(data: DataFolder) -> None:
     """Remind of images that are in no LMDB: these results are without them."""
     if not data.lmdb_record.is_file():
         return  # the LMDBs went, the results stayed
-    left_out = json.loads(data.lmdb_record.read_text(encoding="utf-8"))["left_out"]
+    left_out = read_lmdb_record(data).left_out
     counts = [f"{part} {len(images)}" for part, images in left_out.items() if images]
     if counts:
         print(f"left out as broken: {', '.join(counts)} images; {data.lmdb_record} names them")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import lmdb
 
+from datasets.checksums import BackgroundCheck, require_whole
 from datasets.folders import DataFolder
 from datasets.imagelist import read_classes
 from experiments.single_run import record as records
@@ -81,7 +82,7 @@ def main() -> None:
         settings=settings_from(vars(arguments)),
         data=DataFolder(arguments.data),
         start=find_start(arguments.init, arguments.task, DataFolder(arguments.data)),
-        device=pick_device(arguments),
+        device=pick_device(arguments.gpu, arguments.threads),
     )
     train(job, keep_all=arguments.keep == "all", force=arguments.force)
 
@@ -105,6 +106,7 @@ def train(job: Job, *, keep_all: bool = False, force: bool = False) -> None:
             print(f"{job.folder.path}: trained already, up to date")
             return
         require_space(job.folder.path, _ROOM, "weights and snapshots of this run")
+        require_whole(job.data, _read_parts(job.data))
         run = record["id"] if record and "id" in record else uuid.uuid4().hex
         found = Snapshots(_snapshot_prefix(job), digest(inputs), run)
         if record is None and has_work(job.folder):
@@ -173,6 +175,7 @@ class Training:
         else:
             self.folder.log.unlink(missing_ok=True)
         self._sit_down()
+        self.pixels = BackgroundCheck(self.job.data, _read_parts(self.job.data))
         try:
             done = self.job.device.engine.call(
                 "train",
@@ -181,6 +184,7 @@ class Training:
                 on_event=self._on_event,
                 keep_open=[self.lock],
             )
+            self.pixels.finish()
         except Interrupted:
             self._save(records.INTERRUPTED, reason="interrupted")
             there = [each.iteration for each in (self.found.newest(), self.by_caffe) if each]
@@ -192,6 +196,7 @@ class Training:
             self._save(records.FAILED, reason=str(error))
             raise
         finally:
+            self.pixels.stop()
             self._close_bar()
         self._finish(done)
 
@@ -250,6 +255,7 @@ class Training:
         }
 
     def _on_event(self, event: Event) -> None:
+        self.pixels.raise_if_damaged()
         kind = event["event"]
         if kind == "replay":
             replayed = self.bar or self._new_bar("replaying the data", "batch", event["of"])
@@ -500,6 +506,11 @@ def _records(lmdb_folder: str) -> int:
             return int(database.stat()["entries"])
     except lmdb.Error as error:
         raise UserError(f"{lmdb_folder} is no LMDB that can be read: {error}") from None
+
+
+def _read_parts(data: DataFolder) -> list[str]:
+    """The task's LMDBs that a training reads; an edited net may do without them."""
+    return [part for part in ("train", "val") if data.lmdb(part).is_dir()]
 
 
 @contextmanager

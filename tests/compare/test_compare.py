@@ -398,7 +398,7 @@ def test_foreign_weights_with_their_net_score_as_our_own_test(
 ) -> None:
     world.write("mine")
     assert world.tool("mine").returncode == 0
-    done = world.tool("mine", tool="evaluate")
+    done = world.tool("mine", tool="test")
     assert done.returncode == 0, done.stderr
     mine = world.folder("mine")
     theirs = tmp_path / "theirs.caffemodel"

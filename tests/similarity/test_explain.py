@@ -16,7 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets.catalogue import read_catalogue
 from datasets.mean import read_mean
+from datasets.tasks import get_task
+from datasets.works import write_works
 from experiments.similarity.artworks import query_pixels
 from experiments.similarity.attribution import explain, training_images
 from experiments.similarity.collection import task_collection
@@ -292,13 +295,16 @@ def test_files_that_are_gone_are_shown_from_the_lmdbs(device: Device) -> None:
         Path("moved.jpg").rename(gone)
 
 
-@pytest.mark.parametrize("where", ["gone", "elsewhere"])
+@pytest.mark.parametrize("where", ["gone", "kept", "elsewhere"])
 def test_raw_material_that_is_gone_or_elsewhere(device: Device, where: str) -> None:
     query = Path(f"{where}.jpg")
     shutil.copy(IMAGE, query)
+    if where == "kept":  # beside the lists, since they were made
+        table = read_catalogue(get_task(TASK)).table
+        write_works(DATA, table, table["image"])
     Path("datasets/raw").rename("other")
     raw = ["--raw", "other"] if where == "elsewhere" else []
-    known = "Judith Leyster" if where == "elsewhere" else "Dutch"
+    known = "Dutch" if where == "gone" else "Judith Leyster"
     try:
         words = ["--task", TASK, *raw]
         found = tool(
@@ -313,6 +319,7 @@ def test_raw_material_that_is_gone_or_elsewhere(device: Device, where: str) -> N
         assert Path(sheets.strip()).is_file()
     finally:
         Path("other").rename("datasets/raw")
+        DATA.works.unlink(missing_ok=True)
 
 
 def test_the_query_is_left_out_of_what_the_run_learnt_from(device: Device) -> None:

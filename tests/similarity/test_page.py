@@ -439,7 +439,7 @@ def test_search_by_click_and_back(page: Served, browser: Browser) -> None:
         f"return !location.search.includes('image={row}&') && location.search != '?image={row}'",
     )
     browser.driver.back()
-    wait(browser, f"return location.search === '?image={row}'")
+    wait(browser, f"return document.querySelector('#query-figure').dataset.image === '{row}'")
     shared = browser.driver.current_url
     shown = wait(browser, "return document.querySelector('#query-caption').innerText")
     look(browser, shared)  # the link alone brings the same view

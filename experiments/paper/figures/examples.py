@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from datasets.decode import BrokenImageError, Picture, decode, read_bytes
 from datasets.folders import PARTS, DataFolder, data_folder
 from datasets.imagelist import read_classes, read_list
-from datasets.lists import images_root
+from datasets.records import images_root
 from experiments.paper.figures.choice import Choice
 from experiments.paper.figures.paintings import draw_paintings, small
 from experiments.paper.figures.plot import Plot

@@ -1,8 +1,11 @@
-"""Runs one verb inside Caffe's own Python: `python main.py VERB`, the request as JSON on stdin.
+"""Runs verbs inside Caffe's own Python: `python main.py`, one request as JSON a line on stdin.
 
-Events go out as JSON lines on stdout, the last of them `done` (with the verb's result) or `error`.
-Caffe's log stays on stderr, untouched. Python 3.6, needing only caffe and numpy, since this runs
-wherever the user's Caffe lives.
+A request is {"verb": ..., "request": {...}}; the module verb_<verb>.py answers it. Events go out as
+JSON lines on stdout, the last of them `done` (with the verb's result) or `error`; then the next
+request is read, till stdin ends. What a verb keeps in memory (a net with its weights) serves the
+next request too. Caffe's log stays on stderr, untouched. When Caffe aborts, the whole process does.
+
+Python 3.6, needing only caffe and numpy, since this runs wherever the user's Caffe lives.
 """
 
 import contextlib
@@ -13,31 +16,45 @@ import os
 import signal
 import sys
 
+import python_layers
 from errors import WorkerError
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main():
-    die_with_parent()
+    end_with_parent()
+    python_layers.look_in_users_folders()
+    emit = event_writer()
+    for line in iter(sys.stdin.readline, ""):
+        asked = json.loads(line)
+        try:
+            verb = importlib.import_module("verb_" + asked["verb"])
+            result = verb.run(asked["request"], emit)
+        except WorkerError as error:
+            emit("error", message=str(error))
+        else:
+            emit("done", **result)
+
+
+def event_writer():
+    """A function that writes events to what is stdout now; what others print goes to the log."""
     events = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what anybody else prints (a Python layer, say) belongs to the log
+    os.dup2(2, 1)
 
     def emit(event, **fields):
         events.write(json.dumps(dict(fields, event=event)) + "\n")
         events.flush()
 
-    request = json.loads(sys.stdin.read())
-    try:
-        result = importlib.import_module("verb_" + sys.argv[1]).run(request, emit)
-    except WorkerError as error:
-        emit("error", message=str(error))
-        sys.exit(1)
-    emit("done", **result)
+    return emit
 
 
-def die_with_parent():
-    """A worker must not go on, unseen, in a run folder whose owner was killed."""
+def end_with_parent():
+    """Be killed when the parent ends, however it does.
+
+    A worker must not go on, unseen, in a run folder whose owner was killed: what it did then would
+    be in no record. A parent that ends in good order asks for a snapshot first.
+    """
     with contextlib.suppress(OSError, AttributeError):  # not Linux: the next event breaks the pipe
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

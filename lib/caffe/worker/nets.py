@@ -9,6 +9,7 @@ import caffe
 import caffemodel
 import device
 import prototxts
+import python_layers
 import transformation
 from errors import WorkerError
 
@@ -86,6 +87,7 @@ def _load(asked, blob, batch, backward):
                 layer.param.add()
             for each in layer.param:
                 each.lr_mult = 0
+    python_layers.load(param.layer, asked["deploy"])
     _, layers = caffemodel.read(asked["weights"])
     folder = tempfile.mkdtemp()
     try:

@@ -314,6 +314,7 @@ async function showSearch(now, mine) {
   if (mine !== turn) return;
   const card = found.query;
   asked = card;
+  byId("query-figure").dataset.image = card.name || "";
   byId("query-image").src = thumb(card, "large");
   byId("query-image").alt = `Query: ${nameOf(card)}`;
   byId("query-caption").replaceChildren(label(card));
