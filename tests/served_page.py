@@ -48,7 +48,7 @@ class Served:
             except OSError:
                 continue
             ours = parent and int(parent[1]) == self.process.pid
-            if ours and b"serve.py" in command:
+            if ours and b"worker" in command:
                 return int(entry.name)
         raise AssertionError("the page has no engine")
 
