@@ -119,7 +119,7 @@ def test_large_detail_and_comparison(page: Served, browser: Browser) -> None:
     assert "nationality" in label
     assert "file" in label
     browser.driver.find_element(By.ID, "compare").click()
-    sides = browser.run("return document.querySelectorAll('.pair:first-of-type img').length")
+    sides = browser.run("return document.querySelectorAll('.pair:not(#pair-maps) img').length")
     assert sides == 2
     wait(browser, "return [...document.querySelectorAll('.pair img')].every(i => i.naturalWidth)")
     heights = browser.run("return [...document.querySelectorAll('.pair img')].map(i => i.height)")
@@ -183,6 +183,7 @@ def test_a_selection_is_kept_and_saved(page: Served, browser: Browser) -> None:
     for box in browser.driver.find_elements(By.CSS_SELECTOR, ".column:first-child .tools input")[
         :3
     ]:
+        browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", box)
         box.click()
     names = browser.run(
         "return [...document.querySelectorAll('.column:first-child a')].slice(0, 3)"
