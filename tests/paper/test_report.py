@@ -283,7 +283,9 @@ def test_it_begins_with_the_surest_mistakes_and_hits_of_the_last_run(place: Path
     data.mkdir(parents=True)
     for n, name in enumerate(pictures[:39]):
         write_jpeg(place / "images" / name, n)
-    (data / "lists.json").write_text(json.dumps({"images_root": str(place / "images")}))
+    (data / "lists.json").write_text(
+        json.dumps({"images_root": str(place / "images"), "sha256": {}})
+    )
     report.build(read_runs())
     page = Page(REPORT / "index.html")
     shown = [name for name in page.sources if name.endswith(".jpg")]
