@@ -34,7 +34,7 @@ from lib.exclusive_lock import exclusive_lock
 from lib.files import readable, require_space
 from models.compare import Comparison, check_weights
 from models.store import require
-from prototxt.read import read_nets, read_solver
+from prototxt.read import read_solver
 from prototxt.settings import Settings, add_settings_flags, settings_from
 
 if TYPE_CHECKING:
@@ -139,9 +139,7 @@ class Training:
         self.record = record or self._new_record(inputs)
         self.curve = Curve(self.folder.curve, snapshot.iteration if snapshot else None)
         self.comparison = None if self.resume else _look_at_weights(job)
-        nets = read_nets(job.prototxts / "train_val.prototxt")
-        self.train_images = _records(nets.train_source or str(job.data.lmdb("train")))
-        self.val_images = _records(nets.test_source)
+        self.train_images = 0  # the worker counts them
         self.began = time.monotonic() - self.curve.seconds
         self.bar: tqdm[Any] | None = None  # of the replay, then of the training
         self.since: list[Event] = []  # iterations since the last point of the curve
@@ -186,7 +184,6 @@ class Training:
             "snapshot_prefix": str(self.prefix),
             "inputs": self.inputs,
             "resume": str(self.resume) if self.resume else None,
-            "validation_images": self.val_images,
             "validated": self.curve.last_validated,
             "best": best.val_accuracy if best else None,
         }
@@ -226,6 +223,7 @@ class Training:
 
     def _on_start(self, event: Event) -> None:
         self._new_bar(self._name, "it", event["max_iter"], event["iteration"])
+        self.train_images = event["train_images"] or _records(str(self.job.data.lmdb("train")))
         self.record["batch"] = event["batch"]
         self.record["max_iter"] = event["max_iter"]
         if event["iteration"] == 0:

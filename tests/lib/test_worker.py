@@ -35,7 +35,6 @@ def request(world: World, name: str, plan: Plan | None = None, **more: Any) -> d
         "snapshot_prefix": str(world.folder(name).snapshots / "caffenet"),
         "inputs": "these",
         "resume": None,
-        "validation_images": COUNTS["val"],
         "validated": -1,
         "best": None,
         "gpu": None,

@@ -196,7 +196,6 @@ def worker_train(engine: Engine, solver: Path) -> Trainer:
         "snapshot_prefix": str(solver.parent / "caffenet"),
         "inputs": "",
         "resume": None,
-        "validation_images": 0,
         "validated": -1,
         "best": None,
         "gpu": None,

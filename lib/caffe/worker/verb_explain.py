@@ -1,5 +1,6 @@
 """explain: what a classifier says of one image, and which parts of it made it say so."""
 
+import heads
 import nets
 import numpy
 from errors import WorkerError
@@ -9,9 +10,9 @@ def run(request, emit):
     """Probabilities, class-activation map, saliency and a feature blob of one image.
 
     request: deploy, weights, mean (paths), images (path of raw uint8 pixels, BGR, 3 x height x
-    width), size ([height, width]), layer (blob of the map; None: the last convolution's), label
-    (the class to explain, None for the likeliest), blob (features to return, "fc7"), out (path of
-    the .npz to write), gpu.
+    width), size ([height, width]), layer (blob of the map; None: heads.last_maps), label (the class
+    to explain, None for the likeliest), blob (features to return, "fc7"), out (path of the .npz to
+    write), gpu.
     The .npz holds probabilities (classes,), cam (height, width of the layer) from 0 to 1, saliency
     (crop, crop) from 0 to 1, features (dims,).
     Grad-CAM: Selvaraju et al. (2017), on the class score before the softmax: each map of the layer
@@ -74,8 +75,7 @@ def map_layer(net, param, request):
     """The blob of the class-activation map."""
     layer = request["layer"]
     if layer is None:
-        tops = [each.top[0] for each in param.layer if each.type == "Convolution"]
-        layer = tops[-1] if tops else "conv5"
+        layer = heads.last_maps(net, list(param.layer), request["deploy"])
     if layer not in net.blobs or len(net.blobs[layer].data.shape) != 4:
         raise WorkerError("{} has no convolution '{}'".format(request["deploy"], layer))
     return layer
