@@ -167,7 +167,7 @@ evaluate:  ## step 5: test, each test image once
 ifndef DATA
 # First make: experiments.single_run.plan checks the words, says what is missing, and tells the files to work on.
 $(STEPS): .venv/.ready
-	@plan=$$($(PY) -m experiments.single_run.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@ $$plan"
+	@plan=$$($(PY) -m tools.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@ $$plan"
 else
 lists: $(DATA)/lists.json
 
@@ -202,7 +202,7 @@ evaluate: train
 endif
 
 verify-lmdb: .venv/.ready  ## read TASK's LMDBs again: keys, labels, sizes, mean; some images too
-	@plan=$$($(PY) -m experiments.single_run.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@-of $$plan"
+	@plan=$$($(PY) -m tools.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@-of $$plan"
 
 verify-lmdb-of:
 	@$(PY) -m tools.verify_lmdb --data '$(DATA)' --decode 20
@@ -213,32 +213,25 @@ images: .venv/.ready  ## download the images of SOURCE (wga or wikiart), or of T
 # ---- The paper's tables and figures --------------------------------------------------------------
 
 table1: .venv/.ready  ## classes and images of each task, counted from the catalogues, beside the paper's
-	@$(PY) -m experiments.paper.table1 --raw '$(RAW)'
+	@$(PY) -m tools.table $@ --raw '$(RAW)'
 
 table2 table3 table4: .venv/.ready  ## printed, ours, difference, from the runs there are
-	@$(PY) -m experiments.paper.tables $(@:table%=%)
+	@$(PY) -m tools.table $@
 
 table: .venv/.ready  ## the table of GRID, a grid of your own
-	@$(PY) -m experiments.paper.tables --grid '$(GRID)'
+	@$(PY) -m tools.table table --grid '$(GRID)'
 
-fig2 fig3: .venv/.ready  ## class distributions
-	@$(PY) -m experiments.paper.class_distribution --figure $@ --raw '$(RAW)'
-
-fig1: .venv/.ready  ## example images of each WikiArt genre
-	@$(PY) -m experiments.paper.contact_sheet --task wikiart_genre
-
-fig4: .venv/.ready  ## example images of the three sources
-	@$(PY) -m experiments.paper.contact_sheet --task wikiart_artist wga_artist ticc_artist
-
-FIGURES := fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 fig14
+FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 fig14
+fig1 fig4:  ## example paintings: one of each WikiArt genre; a few of each source; SEED=
+fig2 fig3:  ## class distributions
 fig5 fig6 fig7 fig8 fig9:  ## curves, accuracy and time, from the runs there are
 fig10 fig11 fig12 fig13 fig14:  ## confusion matrices and confused pairs; TASK=, RUN= draw them of yours
 $(FIGURES): .venv/.ready
-	@$(PY) -m experiments.paper.figures $(@:fig%=%) $(if $(TASK),--task '$(TASK)') \
+	@$(PY) -m tools.fig $@ $(if $(TASK),--task '$(TASK)') --raw '$(RAW)' \
 	  $(INIT_FLAG) $(if $(RUN),--run '$(RUN)') $(SETTING_FLAGS)
 
 report: .venv/.ready  ## experiments/report/index.html: whatever exists so far
-	@$(PY) -m experiments.paper.report
+	@$(PY) -m tools.report
 
 # ---- Many runs -----------------------------------------------------------------------------------
 
@@ -267,15 +260,15 @@ paper: .venv/.ready  ## everything: all runs of the paper, its tables and figure
 # ---- Against somebody else's Caffe, and between runs ----------------------------------------------
 
 compare: .venv/.ready $(ENGINE)  ## LOG=their.log RUN=task/run: curves; WEIGHTS=a WITH=b: layer by layer
-	@$(if $(LOG),$(PY) -m experiments.compare.logs --log '$(LOG)' --run '$(RUN)',\
-	  $(PY) -m experiments.compare.weights --weights '$(WEIGHTS)' --with '$(WITH)')
+	@$(PY) -m tools.compare $(if $(LOG),--log '$(LOG)') $(if $(RUN),--run '$(RUN)') \
+	  $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(WITH),--with '$(WITH)')
 
 significance: .venv/.ready  ## are the inits (or RUNS) different on TASK? McNemar, bootstrap
-	@$(PY) -m experiments.paper.significance --task '$(TASK)' --scenario '$(SCENARIO)' $(SETTING_FLAGS) \
+	@$(PY) -m tools.significance --task '$(TASK)' --scenario '$(SCENARIO)' $(SETTING_FLAGS) \
 	  $(if $(RUNS),--runs $(RUNS))
 
 predict: .venv/.ready $(ENGINE)  ## score a foreign WEIGHTS=file on TASK's test images; MEAN=, NET=
-	@$(PY) -m experiments.compare.foreign_weights --weights '$(WEIGHTS)' --task '$(TASK)' --split '$(SPLIT)' \
+	@$(PY) -m tools.predict --weights '$(WEIGHTS)' --task '$(TASK)' --split '$(SPLIT)' \
 	  --split-seed '$(SPLIT_SEED)' $(if $(MEAN),--mean '$(MEAN)') $(if $(NET),--net '$(NET)') $(DEVICE)
 
 # ---- Similarity ----------------------------------------------------------------------------------

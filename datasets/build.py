@@ -6,7 +6,6 @@ import json
 import stat
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -15,39 +14,41 @@ from datasets.imagelist import Entry, read_classes, read_list
 from datasets.lmdb_writer import LmdbWriter, datum_bytes, space_needed
 from datasets.mean import MeanSum, mean_bytes
 from datasets.parallel import decode_all, keep_memory
+from datasets.records import LmdbRecord, read_lmdb_record, write_lmdb_record
 from lib.cli import bar
+from lib.display import escaped
 from lib.errors import UserError
 from lib.exclusive_lock import exclusive_lock
-from lib.files import require_space, sha256, whole_file, whole_folder, write_text
+from lib.files import back_up, require_space, sha256, whole_file, whole_folder, write_text
 from prototxt.caffenet import IMAGE_SIZE
 
 _SHOWN = 20  # broken images named in an error
 
 
-def lmdb_record(folder: DataFolder) -> dict[str, Any] | None:
+def lmdb_record(folder: DataFolder) -> LmdbRecord | None:
     """What the LMDBs were built from, if they are there, whole, and made from today's lists."""
     try:
-        record = json.loads(folder.lmdb_record.read_text(encoding="utf-8"))
+        record = read_lmdb_record(folder)
         fresh = all(
-            record["lists"][part] == sha256(folder.list(part))
+            record.lists.get(part) == sha256(folder.list(part))
             and (folder.lmdb(part) / "data.mdb").exists()
             for part in PARTS
         )
-        fresh = fresh and record["classes"] == sha256(folder.classes)
-        fresh = fresh and record["mean"] == sha256(folder.mean)
-    except (OSError, ValueError, KeyError, TypeError):
+        fresh = fresh and record.classes == sha256(folder.classes)
+        fresh = fresh and record.mean == sha256(folder.mean)
+    except (UserError, OSError):
         return None
     return record if fresh else None
 
 
 def build_lmdbs(
     folder: DataFolder, root: Path, *, workers: int, skip_broken: bool = False
-) -> dict[str, Any]:
+) -> LmdbRecord:
     """Build train_lmdb, val_lmdb, test_lmdb, mean.binaryproto and, last, lmdb.json.
 
     Images are decoded in `workers` processes; the bytes written do not depend on how many. Until
-    every image of all three lists was read, what was there before stays untouched. Returns what
-    lmdb.json holds.
+    every image of all three lists was read, what was there before stays untouched; an LMDB or a
+    mean that was put there by somebody else is backed up. Returns what lmdb.json holds.
 
     Raises UserError if an image is broken and `skip_broken` is not set (it names up to 20), if
     nothing is left of a part, or if the disk is too small.
@@ -76,7 +77,12 @@ def build_lmdbs(
         bar(what="LMDB", unit="image", total=total) as progress,
     ):
         # The folders and the mean take their places when `whole` is left.
-        asides = {part: whole.enter_context(whole_folder(folder.lmdb(part))) for part in PARTS}
+        ours = _built_here(folder)
+        asides = {
+            part: whole.enter_context(whole_folder(there, is_ours=there in ours))
+            for part in PARTS
+            if (there := folder.lmdb(part))
+        }
         mean_aside = whole.enter_context(whole_file(folder.mean))
         for part in PARTS:
             with LmdbWriter(asides[part], len(lists[part])) as writer:
@@ -98,21 +104,72 @@ def build_lmdbs(
             if not written[part]:
                 raise UserError(f"every image of {folder.list(part)} is broken or missing")
         mean_aside.write_bytes(mean_bytes(mean.mean()))
+        if folder.mean.exists() and folder.mean not in ours:
+            print(f"{folder.mean}: not made from these LMDBs; it is now {back_up(folder.mean)}")
+        made = {folder.lmdb(part): aside for part, aside in asides.items()}
+        made[folder.mean] = mean_aside
+        marks = {path.name: [_mark(aside)] for path, aside in made.items()}
+        for path in ours:
+            marks[path.name].append(_mark(path))
+        write_text(_marks(folder), json.dumps(marks) + "\n")
         # From here on the old set is replaced; without its record nobody takes a mixture for whole.
         folder.lmdb_record.unlink(missing_ok=True)
 
-    record = {
-        "lists": hashes,
-        "classes": classes_hash,
-        "images": written,
-        "left_out": left_out,
-        "decoder_warnings": warnings,
-        "mean": sha256(folder.mean),
-        "size": [IMAGE_SIZE, IMAGE_SIZE],
-        "opencv": cv2.__version__,
-    }
-    write_text(folder.lmdb_record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    record = LmdbRecord(
+        lists=hashes,
+        classes=classes_hash,
+        images=written,
+        left_out=left_out,
+        decoder_warnings=warnings,
+        mean=sha256(folder.mean),
+        size=[IMAGE_SIZE, IMAGE_SIZE],
+        opencv=cv2.__version__,
+    )
+    write_lmdb_record(folder, record)
+    _marks(folder).unlink()
     return record
+
+
+def _built_here(folder: DataFolder) -> list[Path]:
+    """The LMDBs and the mean that are there and that a build of ours, killed or not, made.
+
+    Ours are LMDBs older than their record, a mean with the hash in it, and what bears a mark of a
+    build that was killed while it replaced the old set.
+    """
+    try:
+        mean = read_lmdb_record(folder).mean
+        recorded_at = folder.lmdb_record.stat().st_mtime_ns
+    except (UserError, OSError):
+        recorded_at, mean = 0, ""
+    try:
+        marks = json.loads(_marks(folder).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        marks = {}
+    found = []
+    for path in (*map(folder.lmdb, PARTS), folder.mean):
+        if not path.exists():
+            continue
+        if path == folder.mean:
+            known = sha256(path) == mean
+        else:
+            if {each.name for each in path.iterdir()} - {"data.mdb", "lock.mdb"}:
+                continue
+            known = not (mark := _mark(path)) or mark[1] <= recorded_at
+        if known or _mark(path) in marks.get(path.name, ()):
+            found.append(path)
+    return found
+
+
+def _marks(folder: DataFolder) -> Path:
+    """Where the marks of both sets are while one takes the other's place."""
+    return folder.lmdb_record.with_name(f".{folder.lmdb_record.name}.replacing")
+
+
+def _mark(path: Path) -> list[int]:
+    """What tells a file, or an LMDB, from others: its size and the time of its last change."""
+    data = path / "data.mdb" if path.is_dir() else path
+    there = data.stat() if data.exists() else None
+    return [there.st_size, there.st_mtime_ns] if there else []
 
 
 def _missing(root: Path, lists: dict[str, list[Entry]]) -> dict[str, str]:
@@ -134,7 +191,7 @@ def _missing(root: Path, lists: dict[str, list[Entry]]) -> dict[str, str]:
 def _refuse(root: Path, broken: dict[str, str]) -> None:
     if not broken:
         return
-    shown = "".join(f"\n  {path}: {why}" for path, why in list(broken.items())[:_SHOWN])
+    shown = "".join(f"\n  {escaped(path)}: {why}" for path, why in list(broken.items())[:_SHOWN])
     more = f"\n  and {len(broken) - _SHOWN:,} more" if len(broken) > _SHOWN else ""
     images = "image is" if len(broken) == 1 else "images are"
     raise UserError(

@@ -87,7 +87,7 @@ def download(
     if not os.access(root, os.W_OK):
         raise UserError(f"the folder {root} cannot be written to; change its owner or its mode")
     with exclusive_lock(root, f"a download to {root}", wait=False):
-        remove_leftovers(root, below=True)
+        remove_leftovers(root / one.path for one in wanted)
         return _download(wanted, root, manners, check)
 
 

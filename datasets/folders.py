@@ -37,6 +37,11 @@ class DataFolder:
         """How the lists were made: rule, seed, split, image root, counts, hashes of the lists."""
         return self.path / "lists.json"
 
+    @property
+    def works(self) -> Path:
+        """What the catalogue knows of the images in the lists (see datasets.works)."""
+        return self.path / "works.csv"
+
     def lmdb(self, part: str) -> Path:
         """The LMDB of a part: 256x256 BGR Datums, in the order of the list."""
         return self.path / f"{_part(part)}_lmdb"
@@ -50,6 +55,11 @@ class DataFolder:
     def lmdb_record(self) -> Path:
         """What the LMDBs were built from: hashes of the lists, counts, size, broken images."""
         return self.path / "lmdb.json"
+
+    @property
+    def checksums(self) -> Path:
+        """The checksum of every record of the LMDBs (see datasets.checksums)."""
+        return self.path / "lmdb_checksums.json"
 
 
 def data_folder(task: str, *, seed: int = 1, split: str = "by_image") -> DataFolder:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets.folders import lists_command
 from lib.errors import UserError
 
+_LONGEST_LABEL = 9  # digits
 LONGEST_PATH = 511 - len("00000000_")  # bytes; LMDB's longest key is 511
 
 
@@ -42,7 +42,7 @@ def read_list(path: Path, classes: int) -> list[Entry]:
     entries = []
     for row, line in enumerate(lines):
         name, _, label = line.rstrip(b"\r").rpartition(b" ")
-        if not name or not label.isdigit():
+        if not name or not label.isdigit() or len(label) > _LONGEST_LABEL:
             raise UserError(
                 f"{path} line {row + 1} is not '<image path> <label>': "
                 f"{line[:80].decode('utf-8', 'replace')!r}"
@@ -61,14 +61,19 @@ def read_list(path: Path, classes: int) -> list[Entry]:
     return entries
 
 
-def read_classes(path: Path) -> Sequence[str]:
+def read_classes(path: Path) -> list[str]:
     """The class names, in the order of their labels. Raises UserError if there are none."""
     try:
-        names = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8; make the lists again") from None
     except FileNotFoundError:
         raise UserError(
             f"no class file {path}; make it with: {lists_command(path.parent)}"
         ) from None
+    names = [line.rstrip("\r") for line in lines]  # not splitlines: a name may hold U+0085
+    if names[-1] == "":
+        names.pop()
     if not names or "" in names:
         raise UserError(f"{path} has no class names, or an empty one; make the lists again")
     return names

@@ -7,19 +7,16 @@ after they are written. A writer killed half-way leaves no seal, and a file chan
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from datasets.folders import PARTS, DataFolder, lists_command
+from datasets.records import ListsRecord, check_lists, lists_bytes, read_lists_record, written_root
 from datasets.select import Selection
 from datasets.split import by_image, by_work
 from datasets.tasks import Task
 from lib.errors import UserError
-from lib.files import sha256, whole_file
-
-_PROJECT = Path(__file__).resolve().parents[1]
+from lib.files import back_up, sha256, whole_file
 
 
 def make_lists(
@@ -57,37 +54,31 @@ def make_lists(
             f"{image} {number[labels[image]]}\n" for image in parts[part]
         )
     counts = {part: Counter(labels[image] for image in parts[part]) for part in PARTS}
-    record = {
-        "task": task.name,
-        "source": task.source,
-        "label": task.label,
-        "rule": {
+    record = ListsRecord(
+        task=task.name,
+        source=task.source,
+        label=task.label,
+        rule={
             "images per class": task.rule,
             "forms": list(task.forms),
             "forms_left_out": list(task.forms_left_out),
             "labels_left_out": list(task.labels_left_out),
         },
-        "seed": seed,
-        "split": split,
-        "images_root": _inside_project(images),
-        "counts": {part: len(parts[part]) for part in PARTS},
-        "classes": {
-            name: {part: counts[part][name] for part in PARTS} for name in selection.classes
-        },
-        "left_out": selection.left_out,
-        "warnings": [{"what": note.text, "rows": list(note.rows)} for note in selection.notes],
-        "sha256": {path.name: _hash(text) for path, text in texts.items()},
-    }
+        seed=seed,
+        split=split,
+        images_root=written_root(images),
+        counts={part: len(parts[part]) for part in PARTS},
+        classes={name: {part: counts[part][name] for part in PARTS} for name in selection.classes},
+        left_out=selection.left_out,
+        warnings=[{"what": note.text, "rows": list(note.rows)} for note in selection.notes],
+        sha256={path.name: _hash(text) for path, text in texts.items()},
+    )
     return _write(folder, texts, record)
 
 
 def _refuse_changed_by_hand(folder: DataFolder) -> None:
     """UserError when a whole set of lists is there and one is no longer what was written."""
-    try:
-        hashes = dict(_read_json(folder)["sha256"])
-    except (UserError, KeyError, TypeError, ValueError):
-        return  # nothing there, or nothing whole
-    for name, known in hashes.items():
+    for name, known in _written_hashes(folder).items():
         path = folder.path / name
         if path.exists() and sha256(path) != known:
             raise UserError(
@@ -96,75 +87,52 @@ def _refuse_changed_by_hand(folder: DataFolder) -> None:
             )
 
 
-def read_record(folder: DataFolder) -> dict[str, Any]:
+def read_record(folder: DataFolder) -> ListsRecord:
     """`lists.json`, after checking that every list is the one it was written with.
 
     UserError when there are no lists, or a list was changed or half made.
     """
-    record = _read_json(folder)
-    try:
-        hashes = dict(record["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder.record} is damaged; make the lists again with: {lists_command(folder.path)}"
-        ) from error
-    for name, known in hashes.items():
-        path = folder.path / name
-        if not path.exists() or sha256(path) != known:
-            raise UserError(
-                f"{path} is not the list that {folder.record} describes; make the lists again "
-                f"with: {lists_command(folder.path)} FORCE=1"
-            )
+    record = read_lists_record(folder)
+    check_lists(folder, record)
     return record
 
 
-def _read_json(folder: DataFolder) -> dict[str, Any]:
-    if not folder.record.exists():
-        raise UserError(f"no lists in {folder.path}; make them with: {lists_command(folder.path)}")
-    try:
-        text = folder.record.read_bytes().decode("utf-8", "surrogateescape")
-        record: dict[str, Any] = json.loads(text)
-    except ValueError as error:
-        raise UserError(
-            f"{folder.record} is damaged; make the lists again with: {lists_command(folder.path)}"
-        ) from error
-    return record
-
-
-def images_root(folder: DataFolder) -> Path:
-    """The folder that the paths in the lists start from."""
-    return _PROJECT / read_record(folder)["images_root"]
-
-
-def _write(folder: DataFolder, texts: dict[Path, str], record: dict[str, Any]) -> bool:
-    sealed = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+def _write(folder: DataFolder, texts: dict[Path, str], record: ListsRecord) -> bool:
+    sealed = lists_bytes(record)
     try:
         read_record(folder)
-        if folder.record.read_bytes() == _bytes(sealed):
+        if folder.record.read_bytes() == sealed:
             return False
     except UserError:
         pass  # nothing there, or nothing whole: written anew
+    ours = _written_hashes(folder)
     folder.record.unlink(missing_ok=True)
     for path, text in texts.items():
-        if not path.exists() or sha256(path) != _hash(text):
-            _write_whole(path, text)
+        if path.exists() and sha256(path) == _hash(text):
+            continue
+        if path.exists() and sha256(path) != ours.get(path.name):
+            print(f"{path}: not as this program wrote it; it is now {back_up(path)}")
+        _write_whole(path, _bytes(text))
     _write_whole(folder.record, sealed)
     return True
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _written_hashes(folder: DataFolder) -> dict[str, str]:
+    """The SHA-256 of each list as the record has it; none where there is no record."""
+    try:
+        return read_lists_record(folder).sha256
+    except UserError:
+        return {}
+
+
+def _write_whole(path: Path, data: bytes) -> None:
     with whole_file(path) as aside:
-        aside.write_bytes(_bytes(text))
+        aside.write_bytes(data)
 
 
 def _bytes(text: str) -> bytes:
     """UTF-8; in file names that are not, the very bytes they have on the disk."""
     return text.encode("utf-8", "surrogateescape")
-
-
-def _inside_project(path: Path) -> str:
-    whole = path.resolve() if path.exists() else path.absolute()
-    return whole.relative_to(_PROJECT).as_posix() if whole.is_relative_to(_PROJECT) else str(whole)
 
 
 def _hash(text: str) -> str:

@@ -11,6 +11,9 @@ import pandas as pd
 
 from lib.errors import UserError
 
+# Where PyArrow is installed pandas keeps text in it, and PyArrow refuses names that are not UTF-8.
+pd.set_option("mode.string_storage", "python")
+
 COLUMNS = (
     "image",  # path below the source's image root
     "work",  # views and details of one work share it

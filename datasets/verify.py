@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from datasets.decode import BrokenImageError, planes, read_picture
 from datasets.folders import PARTS, DataFolder
 from datasets.imagelist import Entry, read_classes, read_list
 from datasets.mean import MeanSum, mean_bytes
+from datasets.records import read_lmdb_record
 from lib.caffe.messages import Datum
 from lib.cli import bar
-from lib.errors import UserError
+from lib.display import escaped
 from lib.files import sha256
 from prototxt.caffenet import IMAGE_SIZE
 
@@ -31,15 +31,10 @@ def verify_lmdbs(folder: DataFolder, root: Path | None = None, images: int = 0) 
     `root` and compared. Raises UserError if there is nothing to check.
     """
     classes = read_classes(folder.classes)
-    try:
-        record = json.loads(folder.lmdb_record.read_text(encoding="utf-8"))
-        hashes, left_out = dict(record["lists"]), dict(record["left_out"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(
-            f"no whole set of LMDBs in {folder.path} (lmdb.json is missing); `make lmdb` builds it"
-        ) from None
+    record = read_lmdb_record(folder)
+    hashes, left_out = record.lists, record.left_out
     problems = []
-    if record.get("classes") != sha256(folder.classes):
+    if record.classes != sha256(folder.classes):
         problems.append(
             f"{folder.classes} has changed since the LMDBs were built: their labels may "
             "no longer mean these classes"
@@ -115,7 +110,7 @@ def _check_record(key: bytes, datum: Any, entry: Entry) -> str:
             f"{IMAGE_SIZE} x {IMAGE_SIZE} in {_BYTES}"
         )
     if datum.label != entry.label:
-        return f"label is {datum.label}, the list gives {entry.label} ({entry.path})"
+        return f"label is {datum.label}, the list gives {entry.label} ({escaped(entry.path)})"
     return ""
 
 
@@ -123,5 +118,5 @@ def _check_picture(path: str, data: bytes) -> str:
     try:
         same = planes(read_picture(path)) == data
     except BrokenImageError as error:
-        return f"{path} can no longer be read: {error}"
-    return "" if same else f"differs from what {path} gives today"
+        return f"{escaped(path)} can no longer be read: {error}"
+    return "" if same else f"differs from what {escaped(path)} gives today"

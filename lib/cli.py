@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import sys
@@ -54,6 +55,9 @@ def _command() -> str | None:
 
 def run(main: Callable[[], None]) -> NoReturn:
     """Run a tool's main and exit: 0 when it is done, 2 after a UserError, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
     try:
         main()
     except UserError as error:

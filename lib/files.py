@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import glob
 import hashlib
 import os
 import re
@@ -13,7 +12,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,17 +47,20 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, *, is_ours: bool = True) -> Iterator[Path]:
     """Yield an empty folder beside `path` to fill; on success it takes the place of `path`.
 
+    What is at `path` then is deleted; with `is_ours=False` it is backed up, and that is said.
     Leftovers of killed writers are removed first. If the body raises, `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path.parent, path.name)
+    remove_leftovers([path])
     aside = _aside(path)
     aside.mkdir()
     try:
         yield aside
+        if path.exists() and not is_ours:
+            print(f"{path}: not made by this program as it is; it is now {back_up(path)}")
         _replace_folder(aside, path)
     except OSError as error:
         raise _no_space(error, path) from error
@@ -66,19 +68,36 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path, name: str = "*", *, below: bool = False) -> None:
-    """Remove what killed writers left of `name` in `folder`; with `below`, in its subfolders too.
+def back_up(path: Path) -> Path:
+    """Rename a file or folder to the next free `<name>.backup-<n>` beside it; return that."""
+    number = 1
+    while os.path.lexists(backup := path.with_name(f"{path.name}.backup-{number}")):
+        number += 1
+    return path.rename(backup)
 
-    A writer that still lives keeps its file: one of this machine by its process, one of another
+
+def whole_name(path: Path) -> str | None:
+    """The name of the file or folder that `path` is a half-written part of; None if not ours."""
+    match = _PART.fullmatch(path.name)
+    return match["name"] if match else None
+
+
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Remove what killed writers left of these files and folders; other files are left alone.
+
+    A writer that still lives keeps its part: one of this machine by its process, one of another
     machine as long as it was written to within a day.
     """
-    pattern = ".*.part" if name == "*" else f".{glob.escape(_short(name))}.*.part"
-    for leftover in (folder.rglob if below else folder.glob)(pattern):
-        if _is_left(leftover):
-            if leftover.is_dir() and not leftover.is_symlink():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
+    names: dict[Path, set[str]] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).add(_short(path.name))
+    for folder, wanted in names.items():
+        for part in folder.glob(".*.part"):
+            if whole_name(part) in wanted and _is_left(part):
+                if part.is_dir() and not part.is_symlink():
+                    shutil.rmtree(part, ignore_errors=True)
+                else:
+                    part.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
@@ -115,7 +134,13 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{_short(path.name)}.{who}.part")
 
 
-_WHO = re.compile(r"\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-\d+-[0-9a-f]{8}(\.old)?\.part$")
+# What `_aside` makes, or what versions of before made: a process's number, or eight letters.
+_PART = re.compile(
+    r"\.(?P<name>.+)\."
+    r"(?:(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-\d+-[0-9a-f]{8}|\d+|[a-z0-9_]{8})"
+    r"(?:\.old)?\.part",
+    re.DOTALL,
+)
 _LONGEST_NAME = 180  # bytes: with what `_aside` adds, a file system's 255 are not passed
 _DAY = 86_400  # seconds
 
@@ -142,9 +167,9 @@ def _machine() -> str:
 
 def _is_left(path: Path) -> bool:
     """Whether the writer of a `.part` is gone."""
-    match = _WHO.search(path.name)
-    if match is None:
-        return True  # named by a version of before
+    match = _PART.fullmatch(path.name)
+    if match is None or match["machine"] is None:
+        return match is not None  # named by a version of before
     if match["machine"] == _machine():
         return not Path("/proc", match["process"]).exists()
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import re
 import time
@@ -70,8 +69,10 @@ def download(
             continue
         finally:
             _forget(part)
-        for leftover in path.parent.glob(f"{glob.escape(path.name)}.*.part*"):
-            leftover.unlink()
+        of_others = re.compile(rf"{re.escape(path.name)}\.[0-9a-f]{{8}}\.part(\.validator)?")
+        for leftover in list(path.parent.iterdir()):
+            if of_others.fullmatch(leftover.name):
+                leftover.unlink()
         return url
     raise UserError(f"could not get {what}: {'; '.join(failures)}")
 

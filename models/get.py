@@ -18,7 +18,7 @@ import numpy as np
 
 from lib.errors import UserError
 from lib.exclusive_lock import exclusive_lock
-from lib.files import require_space, sha256, whole_file
+from lib.files import back_up, remove_leftovers, require_space, sha256, whole_file
 from models.archives import extract, is_archive
 from models.cards import MODELS, Card, load_cards
 from models.fetch import PATIENCE, Patience, download
@@ -62,7 +62,7 @@ def get(
     file stays in models/.cache and is gone on with by the next call.
     """
     with exclusive_lock(root / CACHE / "lock", "the fetching of weights"):
-        _clear_leftovers(root)
+        _clear_leftovers(root, card)
         place = _Place(card, checks, root, say)
         if file is not None:
             place.weights(_readable(file), BY_HAND)
@@ -217,6 +217,9 @@ class _Place:
         if target.exists() and plain.resolve() == target.resolve():
             return
         require_space(target.parent, plain.stat().st_size, target.name)
+        look = weights_state if target == self.card.weights_path else mean_state
+        if target.exists() and look(self.card, self.root).status != VERIFIED:
+            self.say(f"{target}: not known here; it is now {back_up(target)}")
         with whole_file(target) as aside:
             shutil.copyfile(plain, aside)
 
@@ -234,9 +237,8 @@ def _readable(path: Path) -> Path:
     return path
 
 
-def _clear_leftovers(root: Path) -> None:
+def _clear_leftovers(root: Path, card: Card) -> None:
     """Remove what killed processes left; half downloads stay, they are gone on with."""
     for folder in (root / CACHE).glob(f"{_UNPACKED}*"):
         shutil.rmtree(folder)
-    for half in root.glob("*/.*.part"):
-        half.unlink()
+    remove_leftovers(card.folder / name for name in (card.caffemodel, card.mean))

@@ -26,6 +26,7 @@ class Solver:
     iter_size: int
     test_iter: int
     snapshot_prefix: str
+    snapshot: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def read_solver(path: Path) -> Solver:
         max_iter=said.max_iter,
         iter_size=said.iter_size if said.HasField("iter_size") else 1,
         test_iter=said.test_iter[0] if said.test_iter else 0,
+        snapshot=said.snapshot,
         snapshot_prefix=said.snapshot_prefix,
     )
 

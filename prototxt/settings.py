@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -55,6 +55,20 @@ class Settings:
         "where there are weights)",
     )
 
+    @classmethod
+    def of_record(cls, said: Mapping[str, int | float | str]) -> Settings:
+        """The settings that a record names; those that it lacks are the paper's.
+
+        Raises UserError for a setting that is not known, and for a value that makes no sense.
+        """
+        known = {each.name: each.type for each in fields(cls)}
+        for name, value in said.items():
+            if name not in known:
+                raise UserError(f"unknown setting {name!r}: written by another version?")
+            if isinstance(value, str) != (known[name] == "str"):
+                raise UserError(f"setting {name} is {value!r}")
+        return cls(**said)  # type: ignore[arg-type]
+
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
@@ -94,9 +108,17 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def settings_from(arguments: argparse.Namespace) -> Settings:
-    """The settings that a tool's parsed flags ask for; UserError if one makes no sense."""
-    return Settings(**{each.name: getattr(arguments, each.name) for each in fields(Settings)})
+def settings_from(flags: Mapping[str, Any]) -> Settings:
+    """The settings that a tool's parsed flags, by name, ask for; UserError if one makes no sense.
+
+    Flags that are no settings are passed over: `settings_from(vars(arguments))`.
+    """
+    return Settings(**{each.name: flags[each.name] for each in fields(Settings)})
+
+
+def in_words(value: float | str) -> str:
+    """The value of a setting, as tables and pages have it: '0.001', '20'."""
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _number(name: str, kind: type[int] | type[float], text: str) -> float:

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.grid.definition import PlannedRun
 from experiments.paper import printed
 from experiments.single_run.folder import prototxt_folder
+from experiments.single_run.plan import RunPlan
 from lib.files import sha256
 from prototxt.caffenet import COPIED_LAYERS, SCENARIOS, last_layer
 from prototxt.keep import RECORD
@@ -27,7 +27,7 @@ MARK = "made for a test, never trained"
 
 def make_run(
     root: Path,
-    plan: PlannedRun,
+    plan: RunPlan,
     *,
     right: int = 70,
     images: int = 100,
@@ -71,7 +71,7 @@ def edit_by_hand(
 
 
 def record(
-    plan: PlannedRun, name: str, *, validation: float = 0.5, seconds: float = 3600.0
+    plan: RunPlan, name: str, *, validation: float = 0.5, seconds: float = 3600.0
 ) -> dict[str, Any]:
     """run.json of a trained run."""
     frozen = SCENARIOS[plan.scenario]
@@ -80,15 +80,18 @@ def record(
         "made": MARK,
         "task": plan.task,
         "run": name,
+        "own_name": name != plan.name,
         "init": plan.init,
         "scenario": plan.scenario,
+        "split": plan.split,
+        "split_seed": plan.split_seed,
         "settings": asdict(plan.settings),
         "weights": f"models/{plan.init}/{plan.init}.caffemodel",
         "mean": f"models/{plan.init}/mean.binaryproto",
         "data": str(plan.data.path),
         "inputs": {"train_val": "1" * 64, "solver": "2" * 64, "test": "3" * 64},
         "started": "2026-01-01T00:00:00+00:00",
-        "sittings": [
+        "sessions": [
             {
                 "began": "2026-01-01T00:00:00+00:00",
                 "resumed_from": None,
@@ -115,6 +118,7 @@ def record(
             for layer in (*COPIED_LAYERS, last_layer(plan.task))
         ],
         "best": {"iteration": 1000, "val_accuracy": validation},
+        "final": "6" * 64,
         "finished": "2026-01-02T00:00:00+00:00",
     }
 
@@ -228,7 +232,7 @@ def made_paper(root: Path) -> dict[tuple[str, str, str], tuple[int, int]]:
         classes = [f"class {n}" for n in range(printed.sizes()[task].classes)]
         make_run(
             root,
-            PlannedRun(task, init, scenario, PAPER),
+            RunPlan(task, init, scenario, PAPER),
             right=right,
             images=images,
             classes=classes,

@@ -10,6 +10,7 @@ from datasets.folders import PARTS, SPLITS, DataFolder, data_folder
 from datasets.lists import make_lists, read_record
 from datasets.select import select, with_images
 from datasets.tasks import TASKS, get_task
+from datasets.works import write_works
 from lib.cli import Parser, run
 from lib.errors import UserError
 
@@ -53,9 +54,10 @@ def main() -> None:
         split=args.split,
         force=args.force,
     )
+    write_works(folder, catalogue.table, selection.table["image"])
     for note in selection.notes:
         print(f"warning: {note}", file=sys.stderr)
-    counts = read_record(folder)["counts"]
+    counts = read_record(folder).counts
     sizes = ", ".join(f"{part} {counts[part]:,}" for part in PARTS)
     print(
         f"{task.name}: {len(selection.table):,} images in {len(selection.classes)} classes: "

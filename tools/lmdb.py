@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from datasets.build import build_lmdbs, lmdb_record
 from datasets.folders import PARTS, DataFolder, lists_command
+from datasets.records import LmdbRecord, images_root
 from lib.cli import Parser, positive, run
+from lib.display import escaped
 from lib.errors import UserError
 from lib.machine import usable_cores
 
@@ -35,24 +36,17 @@ def main() -> None:
     if record:
         print(f"up to date: {_summary(folder, record)}")
         return
-    root = args.images or _images_root(folder)
+    root = args.images or images_root(folder)
     record = build_lmdbs(folder, root, workers=args.workers, skip_broken=args.skip_broken)
     print(f"built {_summary(folder, record)}")
-    if warned := record["decoder_warnings"]:
+    if warned := record.decoder_warnings:
         path, warning = next(iter(warned.items()))
-        print(f"{len(warned):,} images were read with a warning, as in {path}: {warning}")
+        print(f"{len(warned):,} images were read with a warning, as in {escaped(path)}: {warning}")
 
 
-def _images_root(folder: DataFolder) -> Path:
-    # Imported here, because pandas comes with it: each decoding process would import that too.
-    from datasets.lists import images_root
-
-    return images_root(folder)
-
-
-def _summary(folder: DataFolder, record: dict[str, Any]) -> str:
-    counts = ", ".join(f"{part} {record['images'][part]:,}" for part in PARTS)
-    left_out = sum(len(record["left_out"][part]) for part in PARTS)
+def _summary(folder: DataFolder, record: LmdbRecord) -> str:
+    counts = ", ".join(f"{part} {record.images[part]:,}" for part in PARTS)
+    left_out = sum(len(record.left_out[part]) for part in PARTS)
     tail = f"; {left_out:,} broken images left out (named in lmdb.json)" if left_out else ""
     return f"the LMDBs and mean in {folder.path} ({counts} images{tail})"
 

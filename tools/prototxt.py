@@ -43,7 +43,7 @@ def main() -> None:
         init=arguments.init,
         scenario=arguments.scenario,
         gpu=_gpu(arguments.gpu),
-        settings=settings_from(arguments),
+        settings=settings_from(vars(arguments)),
     )
     outcomes = write_unedited(out, render(wanted), force=arguments.force)
     # Caffe aborts when the folder of its snapshots is not there.
@@ -134,7 +134,7 @@ def _images(data: DataFolder, classes: int) -> dict[str, int]:
     """Images a part: what is in the LMDBs (broken ones may be left out), or will be."""
     record = lmdb_record(data)
     lists = {part: len(read_list(data.list(part), classes)) for part in ("train", "val")}
-    return record["images"] if record else lists
+    return record.images if record else lists
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets.folders import DataFolder
-from datasets.lists import images_root
+from datasets.records import images_root
 from datasets.verify import verify_lmdbs
 from lib.cli import Parser, positive, run
 from lib.errors import UserError

@@ -6,49 +6,55 @@ validation image exactly once (Caffe's own is a mean over test_iter batches).
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from experiments.compare.caffe_log import Log, read_log
-from experiments.paper.figures.plot import COLOURS, bare
+from experiments.paper.figures.plot import COLOURS, Plot, bare, save
 from experiments.paper.places import REPORT
-from experiments.paper.tables import BLANK, escaped
+from experiments.paper.tables import BLANK
 from experiments.single_run.curve import read
-from experiments.single_run.figure_style import WIDTH, look, save_figure
+from experiments.single_run.figure_style import TITLE_SIZE, WIDTH, wrapped_title
 from experiments.single_run.folder import RunFolder, run_folder
-from lib.cli import Parser
-from lib.cli import run as run_tool
+from lib import text_tables
 from lib.errors import UserError
-from lib.files import write_text
 
 _ROWS = 20  # at most so many lines of the table are printed; the CSV has all
 _SAME_RATE = 1e-6  # relative; Caffe prints six digits and computes in float
 
 
-def main() -> None:
-    """Command line: see --help."""
-    arguments = _flags().parse_args()
-    folder = find_run(arguments.run)
-    table = overlay(read_log(arguments.log), ours(folder))
-    name = f"{folder.path.parent.name}-{folder.path.name}-{arguments.log.stem}"
-    stem = (
-        arguments.report
-        / "compare"
-        / "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+@dataclass(frozen=True)
+class Comparison:
+    """Somebody's log and a run of ours, iteration by iteration."""
+
+    table: pd.DataFrame  # as overlay() makes it
+    files: list[Path]
+    notes: list[str]  # what of their log was not read, or how it was understood
+
+
+def compare_logs(theirs: Path, run: str, report: Path = REPORT) -> Comparison:
+    """Read a log and RUN=<task>/<run>; write the numbers (CSV) and the picture (PNG, PDF).
+
+    Raises UserError when one of the two can't be read.
+    """
+    folder = find_run(run)
+    log = read_log(theirs)
+    table = overlay(log, ours(folder))
+    name = f"{folder.path.parent.name}-{folder.path.name}-{theirs.stem}"
+    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    title = f"{theirs} over {folder.path.parent.name}/{folder.path.name}"
+    plot = Plot(
+        name=f"compare/{name}",
+        title=title,
+        caption="Theirs: dashed. Ours: accuracy and loss over all validation images.",
+        table=table,
+        draw=lambda width: draw(table, title, width),
     )
-    numbers, picture = stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}.png")
-    write_text(numbers, table.to_csv(index=False, lineterminator="\n"))
-    title = f"{arguments.log} over {folder.path.parent.name}/{folder.path.name}"
-    with mpl.rc_context(look([title])):
-        save_figure(draw(table, title), picture)
-    print(markdown(table))
-    print(*verdict(table), sep="\n")
-    print(f"wrote {numbers} and {picture}")
+    return Comparison(table, save(plot, report), log.notes)
 
 
 def find_run(word: str) -> RunFolder:
@@ -121,23 +127,23 @@ def verdict(table: pd.DataFrame) -> list[str]:
     return said or ["the two logs have nothing to compare"]
 
 
-def markdown(table: pd.DataFrame) -> str:
+def terminal(table: pd.DataFrame, width: int | None = None) -> str:
     """The table, thinned to a screenful: best of all the rows with accuracies of both."""
     accuracies = ["accuracy, theirs", "accuracy, ours"]
     choices = [table.dropna(subset=accuracies, how=how) for how in ("any", "all")]
     shown = next((choice for choice in choices if len(choice) > 1), table)
-    shown = shown.iloc[:: -(-len(shown) // _ROWS)]
-    lines = [list(table.columns), ["---:"] * len(table.columns)]
-    for row in shown.itertuples(index=False):
-        iteration, *values = row
-        lines.append([str(iteration), *(BLANK if pd.isna(v) else f"{v:.5g}" for v in values)])
-    return "\n".join(f"| {' | '.join(map(escaped, map(str, line)))} |" for line in lines) + "\n"
+    shown = shown.iloc[:: max(1, -(-len(shown) // _ROWS))]
+    rows = [
+        [str(iteration), *(BLANK if pd.isna(value) else f"{value:.5g}" for value in values)]
+        for iteration, *values in shown.itertuples(index=False)
+    ]
+    return text_tables.aligned(list(table.columns), rows, width)
 
 
-def draw(table: pd.DataFrame, title: str) -> Figure:
+def draw(table: pd.DataFrame, title: str, width: float = WIDTH) -> Figure:
     """Loss, accuracy and learning rate over the iterations, theirs and ours."""
-    figure = Figure(figsize=(WIDTH, 7.5), layout="constrained")
-    figure.suptitle(title, fontsize=9)
+    figure = Figure(figsize=(width, 7.5), layout="constrained")
+    figure.suptitle(wrapped_title(title, width), fontsize=TITLE_SIZE)
     panels = figure.subplots(3, 1, sharex=True, height_ratios=(2, 2, 1))
     for axes, names, label in zip(
         panels,
@@ -174,15 +180,3 @@ def draw(table: pd.DataFrame, title: str) -> Figure:
     panels[-1].yaxis.set_minor_formatter(LogFormatter())
     panels[-1].set_xlabel("iteration")
     return figure
-
-
-def _flags() -> argparse.ArgumentParser:
-    parser = Parser(description=__doc__)
-    parser.add_argument("--log", type=Path, required=True, help="the other Caffe's log")
-    parser.add_argument("--run", required=True, help="run of ours: <task>/<run>")
-    parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
-    return parser
-
-
-if __name__ == "__main__":
-    run_tool(main)

@@ -5,34 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lib import text_tables
 from lib.caffe.client import find_engine
-from lib.cli import Parser, run
 from lib.errors import UserError
 
 _HEAD = ("layer", "", "shape", "largest difference", "rms difference", "relative", "cosine")
 
 
-def main() -> None:
-    """Command line: see --help."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True, help="a .caffemodel")
-    parser.add_argument("--with", type=Path, required=True, dest="other", help="another one")
-    arguments = parser.parse_args()
-    for path in (arguments.weights, arguments.other):
+def compare_weights(one: Path, other: Path) -> list[dict[str, Any]]:
+    """The layers of two files, as the worker's verb `blobs` compares them.
+
+    Raises UserError when one is not there or can't be read.
+    """
+    for path in (one, other):
         if not path.is_file():
             raise UserError(f"no weights at {path}")
     answer = find_engine(threads=1).call(
-        "blobs",
-        {"weights": str(arguments.weights.absolute()), "with": str(arguments.other.absolute())},
+        "blobs", {"weights": str(one.absolute()), "with": str(other.absolute())}
     )
-    print(f"{arguments.weights}\n{arguments.other}\n")
-    print(table(answer["layers"]))
-    print(f"\n{verdict(answer['layers'])}")
+    return list(answer["layers"])
 
 
-def table(layers: list[dict[str, Any]]) -> str:
+def table(layers: list[dict[str, Any]], width: int | None = None) -> str:
     """A line a blob; `relative` is the rms difference over the rms of the first file's numbers."""
-    lines: list[tuple[str, ...]] = [_HEAD]
+    lines: list[tuple[str, ...]] = []
     for layer in layers:
         mine, its = layer["shapes"]
         if mine is None or its is None:
@@ -50,16 +46,12 @@ def table(layers: list[dict[str, Any]]) -> str:
                 continue
             relative = f"{found['rms'] / found['scale']:.3g}" if found["scale"] else "-"
             cosine = "-" if found["cosine"] is None else f"{found['cosine']:.6f}"
-            apart = "bit for bit the same" if found["equal"] else f"{found['largest']:.3g}"
+            apart = "identical" if found["equal"] else f"{found['largest']:.3g}"
             if not found["finite"]:
                 apart += ", NaN or infinite numbers"
             numbers = ("", "", "") if found["equal"] else (f"{found['rms']:.3g}", relative, cosine)
             lines.append((layer["name"], what, _shape(mine[index]), apart, *numbers))
-    widths = [max(len(line[n]) for line in lines) for n in range(len(_HEAD))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return text_tables.aligned(_HEAD, lines, width)
 
 
 def verdict(layers: list[dict[str, Any]]) -> str:
@@ -86,7 +78,3 @@ def verdict(layers: list[dict[str, Any]]) -> str:
 
 def _shape(shape: list[int]) -> str:
     return "x".join(map(str, shape)) or "one number"
-
-
-if __name__ == "__main__":
-    run(main)

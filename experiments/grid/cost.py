@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from datasets.build import space_needed
 from datasets.folders import PARTS
+from datasets.records import read_lists_record, read_lmdb_record
 from datasets.tasks import load_tasks
-from experiments.grid.definition import PlannedRun
 from experiments.paper.valid_runs import Records
-from experiments.single_run import record as states
+from experiments.single_run import run_json as states
+from experiments.single_run.plan import RunPlan
+from lib.errors import UserError
 
 _TRAIN_SHARE = 0.7  # of a task's images (paper, section 4)
 _WEIGHTS = 250_000_000  # bytes of CaffeNet's weights, and of a snapshot's second file
@@ -27,7 +29,7 @@ class Speeds:
 
     by_scenario: Mapping[str, float]
 
-    def of(self, run: PlannedRun) -> float | None:
+    def of(self, run: RunPlan) -> float | None:
         """The speed to expect of a run; of all scenarios where its own is not measured yet."""
         known = self.by_scenario.get(run.scenario)
         return known or (median(self.by_scenario.values()) if self.by_scenario else None)
@@ -37,14 +39,13 @@ def measured(records: Records) -> Speeds:
     """The speeds of all trainings whose records are valid."""
     found: dict[str, list[float]] = {}
     for run in records.runs:
-        iteration, batch = run.record.get("iteration"), run.record.get("batch")
-        seconds = run.record.get("seconds")
+        iteration, batch, seconds = run.record.iteration, run.record.batch, run.record.seconds
         if run.state == states.TRAINED and iteration and batch and seconds:
             found.setdefault(run.plan.scenario, []).append(iteration * batch / seconds)
     return Speeds({scenario: median(speeds) for scenario, speeds in found.items()})
 
 
-def train_images(run: PlannedRun) -> int | None:
+def train_images(run: RunPlan) -> int | None:
     """Images in the train list of a run; by Table 1 where there is none yet; None if unknown."""
     counts = _counts(run)
     if counts:
@@ -53,7 +54,7 @@ def train_images(run: PlannedRun) -> int | None:
     return round(_TRAIN_SHARE * task.paper_images) if task and task.paper_images else None
 
 
-def work(run: PlannedRun) -> float | None:
+def work(run: RunPlan) -> float | None:
     """Images that a training goes through: those of the list, each as often as it has epochs."""
     images = train_images(run)
     return images * run.settings.epochs if images else None
@@ -72,7 +73,7 @@ def hours_left(remaining: Sequence[tuple[float, float | None]], side_by_side: in
     return max(places) / 3600
 
 
-def space(runs: Iterable[PlannedRun], side_by_side: int, *, keep_all: bool = False) -> int:
+def space(runs: Iterable[RunPlan], side_by_side: int, *, keep_all: bool = False) -> int:
     """Bytes that runs not done yet will take at most: weights, snapshots, LMDBs not built yet."""
     todo = list(runs)
     kept = 2 + (2 * _ALL_SNAPSHOTS if keep_all else 0)
@@ -83,7 +84,7 @@ def space(runs: Iterable[PlannedRun], side_by_side: int, *, keep_all: bool = Fal
     return weights + on_the_way + lmdbs
 
 
-def _all_images(run: PlannedRun) -> int | None:
+def _all_images(run: RunPlan) -> int | None:
     counts = _counts(run)
     if counts:
         return sum(counts[part] for part in PARTS)
@@ -91,14 +92,13 @@ def _all_images(run: PlannedRun) -> int | None:
     return task.paper_images if task else None
 
 
-def _counts(run: PlannedRun) -> dict[str, int] | None:
+def _counts(run: RunPlan) -> dict[str, int] | None:
     """Images a part, as the LMDBs hold them or the lists will have them."""
-    for path, key in ((run.data.lmdb_record, "images"), (run.data.record, "counts")):
-        try:
-            counts = json.loads(path.read_text(encoding="utf-8"))[key]
-            return {part: int(counts[part]) for part in PARTS}
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+    with contextlib.suppress(UserError):
+        return read_lmdb_record(run.data).images
+    with contextlib.suppress(UserError):
+        counts = read_lists_record(run.data).counts
+        return counts if set(counts) >= set(PARTS) else None
     return None
 
 

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.grid.definition import PlannedRun
 from experiments.grid.pool import Outcome, read_outcome, run_one_line
 from experiments.grid.run_status import FAILED, INTERRUPTED, stand
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,15 +57,15 @@ class DaskPool:
                 f"SCHEDULER={address}: no Dask scheduler answers there ({error}); "
                 "`.venv/bin/dask scheduler` starts one"
             ) from None
-        self.waiting: list[PlannedRun] = []
+        self.waiting: list[RunPlan] = []
         self.words = list(words)
         self.use_gpus = use_gpus
-        self.futures: dict[Future, PlannedRun] = {}
+        self.futures: dict[Future, RunPlan] = {}
         self.deaths: dict[str, float] = {}  # run -> how far it was when its workers had died
         self.event = Event(f"stop-grid-{uuid.uuid4().hex}", client=self.client)
         self.stopping = False
 
-    def begin(self, runs: Sequence[PlannedRun]) -> None:
+    def begin(self, runs: Sequence[RunPlan]) -> None:
         """See Pool."""
         self.waiting += runs
 
@@ -120,7 +120,7 @@ class DaskPool:
         workers: dict[str, dict[str, Any]] = self.client.scheduler_info(n_workers=-1)["workers"]
         return list(workers.values())
 
-    def _submit(self, run: PlannedRun) -> None:
+    def _submit(self, run: RunPlan) -> None:
         import cloudpickle
 
         from experiments.grid import dask_task
@@ -141,7 +141,7 @@ class DaskPool:
         )
         self.futures[future] = run
 
-    def _outcome(self, run: PlannedRun, future: Future) -> Outcome | None:
+    def _outcome(self, run: RunPlan, future: Future) -> Outcome | None:
         """What a future that has ended says; None when its run was handed out again."""
         from distributed import KilledWorker
 

@@ -19,74 +19,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from datasets.folders import SPLITS, DataFolder, data_folder
+from datasets.folders import SPLITS
 from datasets.tasks import load_tasks
-from experiments.single_run.folder import RunFolder, run_folder, run_name
+from experiments.single_run.plan import RunPlan
 from experiments.single_run.start import OWN_RUN, SCRATCH
 from lib.errors import UserError, unknown
 from lib.text import read_toml
 from models.cards import load_cards
 from prototxt.caffenet import SCENARIOS
-from prototxt.settings import PAPER, Settings
+from prototxt.settings import Settings
 
 GRIDS = Path("experiments/grids")
 
 _KEYS = ("tasks", "inits", "scenarios", "seeds", "split_seeds", "split", "settings")
 _SETTINGS = {each.name: each for each in fields(Settings)}
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of a grid, done or not. Two with the same task and name are the same run."""
-
-    task: str
-    init: str
-    scenario: str
-    settings: Settings
-    split: str = "by_image"
-    split_seed: int = 1
-
-    @property
-    def data(self) -> DataFolder:
-        """The lists and LMDBs that it learns from."""
-        return data_folder(self.task, seed=self.split_seed, split=self.split)
-
-    @property
-    def name(self) -> str:
-        """The name that `make <task>` gives it."""
-        suffix = self.data.path.name.removeprefix(self.task)
-        return run_name(self.init, self.scenario, self.settings, suffix)
-
-    @property
-    def folder(self) -> RunFolder:
-        """Where it is kept."""
-        return run_folder(self.task, self.name)
-
-    @property
-    def words(self) -> list[str]:
-        """What to type after `make` to get it: the task, and what is not the paper's."""
-        said = [self.task, f"INIT={self.init}", f"SCENARIO={self.scenario}"]
-        for name in _SETTINGS:
-            value = getattr(self.settings, name)
-            if value != getattr(PAPER, name):
-                said.append(f"{name.upper()}={_plain(value)}")
-        if self.split != "by_image":
-            said.append(f"SPLIT={self.split}")
-        if self.split_seed != 1:
-            said.append(f"SPLIT_SEED={self.split_seed}")
-        return said
-
-    @property
-    def make_line(self) -> str:
-        """The make line that makes this run."""
-        return " ".join(["make", *self.words])
-
-    def __str__(self) -> str:
-        return f"{self.task}/{self.name}"
 
 
 def grid_names() -> list[str]:
@@ -109,7 +59,7 @@ def find_grid(word: str) -> Path:
     raise unknown("grid", word, grid_names())
 
 
-def load_grid(path: Path) -> list[PlannedRun]:
+def load_grid(path: Path) -> list[RunPlan]:
     """The runs of a grid file, each once, in the order of the file.
 
     Raises UserError naming the file and block for a word or key that is not known (with the nearest
@@ -136,22 +86,17 @@ def load_grid(path: Path) -> list[PlannedRun]:
     return runs
 
 
-def merge(*grids: Iterable[PlannedRun]) -> list[PlannedRun]:
+def merge(*grids: Iterable[RunPlan]) -> list[RunPlan]:
     """The runs of several grids, each once: Tables 2 and 3 have 81 together, not 90."""
-    found: dict[tuple[str, str], PlannedRun] = {}
+    found: dict[tuple[str, str], RunPlan] = {}
     for run in itertools.chain(*grids):
         found.setdefault((run.task, run.name), run)
     return list(found.values())
 
 
-def without_seed(settings: Settings) -> Settings:
-    """The settings with the paper's seed, and without where it was computed."""
-    return replace(settings, seed=PAPER.seed, device_batch=PAPER.device_batch)
-
-
 def _block(
     block: dict[str, Any], here: str, tasks: Sequence[str], inits: dict[str, str]
-) -> Iterator[PlannedRun]:
+) -> Iterator[RunPlan]:
     for key in block:
         if key not in _KEYS:
             raise unknown(f"key in {here},", key, _KEYS)
@@ -159,7 +104,7 @@ def _block(
     if split not in SPLITS:
         raise unknown(f"split in {here},", str(split), SPLITS)
     yield from (
-        PlannedRun(task, init, scenario, settings, split, split_seed)
+        RunPlan(task, init, scenario, settings, split, split_seed)
         for task, init, scenario, split_seed, settings in itertools.product(
             _words(block, "tasks", here, tasks),
             [_init(word, here, inits) for word in _words(block, "inits", here)],
@@ -243,8 +188,3 @@ def _choices(name: str, value: Any, here: str) -> list[float]:
         kind = "a whole number" if whole else "a number"
         raise UserError(f"{here}: setting {name} is {value!r}, must be {kind}, or a list of such")
     return [each if whole else float(each) for each in values]
-
-
-def _plain(value: float) -> str:
-    """As a user would type it: 20 and not 20.0."""
-    return str(int(value)) if value == int(value) else repr(value)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.grid import cost
-from experiments.grid.definition import GRIDS, PlannedRun, find_grid, load_grid, merge
+from experiments.grid.definition import GRIDS, find_grid, load_grid, merge
 from experiments.grid.run_status import (
     DONE,
     FAILED,
@@ -24,6 +24,7 @@ from experiments.paper.counted import counted
 from experiments.paper.valid_runs import InvalidRecord, RecordedRun, Records, read_runs
 from experiments.single_run.backups import is_aside
 from experiments.single_run.folder import PROTOTXTS, RUNS
+from experiments.single_run.plan import RunPlan
 from lib.cli import Parser, run
 from lib.files import readable
 
@@ -72,7 +73,7 @@ def _counts(standings: Sequence[Standing]) -> str:
     return f"{counted(len(standings), 'run')}: {', '.join(words)}"
 
 
-def _print_runs(standings: dict[PlannedRun, Standing], *, missing_too: bool) -> None:
+def _print_runs(standings: dict[RunPlan, Standing], *, missing_too: bool) -> None:
     """The runs that are neither done nor missing, with the reason; if asked, the missing too."""
     for state in (RUNNING, INTERRUPTED, FAILED, MISSING):
         found = [(run, each) for run, each in standings.items() if each.state == state]
@@ -86,7 +87,7 @@ def _print_runs(standings: dict[PlannedRun, Standing], *, missing_too: bool) -> 
             print(f"  {planned}{f': {told}' if told else ''}\n    {planned.make_line}")
 
 
-def _print_edited(records: Records, runs: Sequence[PlannedRun]) -> None:
+def _print_edited(records: Records, runs: Sequence[RunPlan]) -> None:
     """The planned runs that are not what was planned."""
     planned = {(run.task, run.name) for run in runs}
     edited = [run for run in records.runs if (run.task, run.name) in planned and run.edits]
@@ -96,7 +97,7 @@ def _print_edited(records: Records, runs: Sequence[PlannedRun]) -> None:
             print(f"  {each.task}/{each.name}: {_told(each)}")
 
 
-def _print_others(records: Records, runs: Sequence[PlannedRun]) -> None:
+def _print_others(records: Records, runs: Sequence[RunPlan]) -> None:
     planned = {(run.task, run.name) for run in runs}
     others = [each for each in records.runs if (each.task, each.name) not in planned]
     if others:
@@ -138,7 +139,7 @@ def _print_invalid(invalid: Sequence[InvalidRecord]) -> None:
             print(f"  {each}")
 
 
-def _print_cost(standings: dict[PlannedRun, Standing], records: Records) -> None:
+def _print_cost(standings: dict[RunPlan, Standing], records: Records) -> None:
     """Images and hours of what is left, at the speeds of this project's own records."""
     left = {run: each for run, each in standings.items() if each.state != DONE}
     if not left:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from experiments.grid.definition import PlannedRun
 from experiments.grid.machine import Places
 from experiments.grid.run_status import DONE, FAILED, is_held, stand
+from experiments.single_run.plan import RunPlan
 
 _LOOK_AGAIN = 2.0  # seconds, for runs that another process is at
 
@@ -22,7 +22,7 @@ _LOOK_AGAIN = 2.0  # seconds, for runs that another process is at
 class Outcome:
     """What became of a run in this grid."""
 
-    run: PlannedRun
+    run: RunPlan
     state: str  # done, failed, interrupted
     reason: str = ""
     seconds: float = 0.0
@@ -32,7 +32,7 @@ class Outcome:
 class Pool(Protocol):
     """Somewhere to run what is to be done."""
 
-    def begin(self, runs: Sequence[PlannedRun]) -> None:
+    def begin(self, runs: Sequence[RunPlan]) -> None:
         """Take these runs on."""
 
     def step(self) -> list[Outcome]:
@@ -64,14 +64,14 @@ class ThisMachine:
 
     def __init__(self, places: Places, words: Sequence[str]) -> None:
         """`words` are variables for make that all runs get (KEEP=all)."""
-        self.waiting: list[PlannedRun] = []
+        self.waiting: list[RunPlan] = []
         self.places = places
         self.words = list(words)
         self.free = list(places.gpus)
-        self.working: dict[subprocess.Popen[bytes], tuple[PlannedRun, str]] = {}
+        self.working: dict[subprocess.Popen[bytes], tuple[RunPlan, str]] = {}
         self.next_look = 0.0  # time from which runs of other processes are looked at again
 
-    def begin(self, runs: Sequence[PlannedRun]) -> None:
+    def begin(self, runs: Sequence[RunPlan]) -> None:
         """See Pool."""
         self.waiting += runs
 
@@ -124,7 +124,7 @@ class ThisMachine:
         """See Pool."""
         self.stop()
 
-    def _start(self, run: PlannedRun, gpu: str) -> None:
+    def _start(self, run: RunPlan, gpu: str) -> None:
         words = [*run.words[1:], f"GPU={gpu}", f"THREADS={self.places.threads}", *self.words]
         process = subprocess.Popen(
             run_one_line(sys.executable, run, words),
@@ -136,12 +136,12 @@ class ThisMachine:
         self.working[process] = (run, gpu)
 
 
-def run_one_line(python: str, run: PlannedRun, words: Sequence[str]) -> list[str]:
+def run_one_line(python: str, run: RunPlan, words: Sequence[str]) -> list[str]:
     """The command that runs a run, guarded."""
     return [python, "-m", "experiments.grid.run_one", "--guarded", run.task, run.name, *words]
 
 
-def read_outcome(run: PlannedRun, out: bytes, err: bytes, code: int) -> Outcome:
+def read_outcome(run: RunPlan, out: bytes, err: bytes, code: int) -> Outcome:
     """What experiments.grid.run_one said of a run, by its standard output."""
     try:
         said = json.loads(out.splitlines()[-1])

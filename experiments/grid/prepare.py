@@ -11,9 +11,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from experiments.grid.definition import PlannedRun
 from experiments.grid.run_one import plain_environment
 from experiments.single_run.folder import RUNS
+from experiments.single_run.plan import RunPlan
 from experiments.single_run.start import OWN_RUN, SCRATCH, find_start
 from lib.errors import UserError
 from lib.exclusive_lock import exclusive_lock
@@ -23,11 +23,11 @@ from lib.exclusive_lock import exclusive_lock
 class Unready:
     """A run that can't be started, and why."""
 
-    run: PlannedRun
+    run: RunPlan
     reason: str
 
 
-def prepare(runs: Iterable[PlannedRun], words: Sequence[str]) -> list[Unready]:
+def prepare(runs: Iterable[RunPlan], words: Sequence[str]) -> list[Unready]:
     """Make the LMDBs of each task and get the weights of each init; return what can't be run.
 
     `words` are variables for make (RAW=...). Only one grid at a time prepares in a project.
@@ -43,7 +43,7 @@ def prepare(runs: Iterable[PlannedRun], words: Sequence[str]) -> list[Unready]:
     return unready
 
 
-def _data_line(run: PlannedRun, words: Sequence[str]) -> list[str]:
+def _data_line(run: RunPlan, words: Sequence[str]) -> list[str]:
     # INIT=scratch: lists and LMDBs are the same whatever the weights, and need none.
     return [
         *("lmdb", f"TASK={run.task}", f"INIT={SCRATCH}"),
@@ -51,7 +51,7 @@ def _data_line(run: PlannedRun, words: Sequence[str]) -> list[str]:
     ]
 
 
-def _init(reasons: dict[object, str | None], run: PlannedRun) -> str | None:
+def _init(reasons: dict[object, str | None], run: RunPlan) -> str | None:
     """Why an init can't be started from; its weights are fetched first if they are missing."""
     try:
         start = find_start(run.init, run.task, run.data)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.single_run import curve
-from experiments.single_run import record as records
+from experiments.single_run import curve, run_json
 from experiments.single_run.folder import RunFolder
+from experiments.single_run.json_records import InvalidRecord
+from experiments.single_run.results_json import read_results
+from experiments.single_run.run_json import RunRecord, read_run_record
 from lib.errors import UserError
 from lib.exclusive_lock import is_locked
 
@@ -43,16 +44,13 @@ def stand(folder: RunFolder, *, locks: bool = True) -> Standing:
     With `locks=False` nobody is taken to be at work on it: for the one who holds its lock.
     """
     try:
-        record = records.read(folder.record)
-    except UserError as error:
+        record = read_run_record(folder.record)
+    except InvalidRecord as error:
         return Standing(FAILED, str(error))
-    except RecursionError:
-        return Standing(FAILED, f"{folder.record} can't be read: move that folder away")
     if record is None:
         progress = Standing(MISSING)
-    elif record["state"] == records.TRAINED:
-        images = _number(record, "iteration") * _number(record, "batch")
-        seconds = _number(record, "seconds")
+    elif record.state == run_json.TRAINED:
+        images, seconds = record.iteration * (record.batch or 0), record.seconds
         if _is_tested(folder):  # also where only the records were brought from elsewhere
             return Standing(DONE, "", 1.0, images, seconds)
         reason = (
@@ -103,7 +101,7 @@ def last_error(folder: RunFolder) -> str | None:
     return errors[-1] if errors else None
 
 
-def _on_the_way(folder: RunFolder, record: records.Record) -> Standing:
+def _on_the_way(folder: RunFolder, record: RunRecord) -> Standing:
     """A training that has begun: how far it came, and whether it stopped."""
     share = images = seconds = 0.0
     try:
@@ -112,14 +110,14 @@ def _on_the_way(folder: RunFolder, record: records.Record) -> Standing:
         points = []
     if points:
         seconds = points[-1].seconds
-        images = points[-1].iteration * _number(record, "batch")
-        share = min(1.0, points[-1].iteration / (_number(record, "max_iter") or math.inf))
-    reason = str(record.get("reason") or "")
-    if record["state"] == records.FAILED:
+        images = points[-1].iteration * (record.batch or 0)
+        share = min(1.0, points[-1].iteration / (record.max_iter or math.inf))
+    reason = record.reason or ""
+    if record.state == run_json.FAILED:
         return Standing(FAILED, reason or "no reason given", share, images, seconds)
-    if record["state"] == records.TRAINING:
+    if record.state == run_json.TRAINING:
         # On this machine its lock would be seen.
-        elsewhere = records.host(record) != socket.gethostname()
+        elsewhere = record.host != socket.gethostname()
         if elsewhere and _age(folder.log) < _RECENT:
             return Standing(
                 RUNNING, "judged by its log: its lock is not seen from here", share, images, seconds
@@ -129,17 +127,11 @@ def _on_the_way(folder: RunFolder, record: records.Record) -> Standing:
     return Standing(INTERRUPTED, reason, share, images, seconds)
 
 
-def _number(record: records.Record, name: str) -> float:
-    """A number of the record; 0 where it says none, or nonsense."""
-    value = record.get(name)
-    return float(value) if isinstance(value, (int, float)) and 0 <= value < math.inf else 0.0
-
-
 def _is_tested(folder: RunFolder) -> bool:
     """Whether there are results; those that can't be read are made again by the same make line."""
     try:
-        return isinstance(json.loads(folder.results.read_bytes()), dict)
-    except (OSError, ValueError, RecursionError):
+        return read_results(folder.results) is not None
+    except InvalidRecord:
         return False
 
 

@@ -8,7 +8,6 @@ no other; interrupted, the same line goes on where it was.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import textwrap
 import time
@@ -21,7 +20,7 @@ from datasets.catalogue import missing as missing_material
 from datasets.tasks import get_task
 from experiments.grid import cost
 from experiments.grid.dask_pool import DaskPool
-from experiments.grid.definition import GRIDS, PlannedRun, find_grid, grid_names, load_grid, merge
+from experiments.grid.definition import GRIDS, find_grid, grid_names, load_grid, merge
 from experiments.grid.machine import find_places
 from experiments.grid.pool import Outcome, Pool, ThisMachine
 from experiments.grid.prepare import prepare
@@ -34,10 +33,14 @@ from experiments.grid.run_status import (
     make_log,
     stand,
 )
-from experiments.paper import tables
 from experiments.paper.counted import counted
+from experiments.paper.table_files import write as write_table
+from experiments.paper.tables import grid_table
 from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
+from experiments.single_run.json_records import InvalidRecord
+from experiments.single_run.plan import RunPlan
+from experiments.single_run.results_json import read_results
 from lib.cli import Parser, bar, positive, run
 from lib.errors import UserError
 from lib.files import require_space
@@ -79,7 +82,7 @@ def main() -> None:
 class Grid:
     """One call's worth of a grid."""
 
-    def __init__(self, runs: Sequence[PlannedRun], arguments: argparse.Namespace) -> None:
+    def __init__(self, runs: Sequence[RunPlan], arguments: argparse.Namespace) -> None:
         self.arguments = arguments
         self.runs = runs
         self.todo = [run for run in runs if stand(run.folder).state != DONE]
@@ -111,7 +114,7 @@ class Grid:
             pool.close()
         return self.outcomes
 
-    def _pool(self, runs: Sequence[PlannedRun], words: Sequence[str]) -> ThisMachine | DaskPool:
+    def _pool(self, runs: Sequence[RunPlan], words: Sequence[str]) -> ThisMachine | DaskPool:
         asked = self.arguments
         if asked.scheduler:
             threads = [f"THREADS={asked.threads or 1}"]
@@ -125,7 +128,7 @@ class Grid:
         print(f"{len(places)} side by side, {places.threads} thread(s) each: {places.why}")
         return ThisMachine(places, words)
 
-    def _has_material(self, run: PlannedRun) -> bool:
+    def _has_material(self, run: RunPlan) -> bool:
         return not missing_material(get_task(run.task), self.arguments.raw)
 
     def _follow(self, pool: Pool) -> None:
@@ -164,7 +167,7 @@ class Grid:
 class Progress:
     """One bar over all runs to do, each by its cost, with an ETA from measured speeds."""
 
-    def __init__(self, runs: Sequence[PlannedRun], outcomes: list[Outcome]) -> None:
+    def __init__(self, runs: Sequence[RunPlan], outcomes: list[Outcome]) -> None:
         """`outcomes` grows as the runs end; it is read here, not written."""
         self.runs = runs
         self.outcomes = outcomes
@@ -215,7 +218,7 @@ class Progress:
         """Leave the bar as it is."""
         self.bar.close()
 
-    def _speed(self, run: PlannedRun, standings: dict[PlannedRun, Standing]) -> float | None:
+    def _speed(self, run: RunPlan, standings: dict[RunPlan, Standing]) -> float | None:
         """What is measured of runs like it: those of earlier records, else those of now."""
         if speed := self.speeds.of(run):
             return speed
@@ -234,15 +237,15 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.state:<12}{outcome.run}: {words}"
 
 
-def _accuracy(planned: PlannedRun) -> str:
+def _accuracy(planned: RunPlan) -> str:
     try:
-        top1 = json.loads(planned.folder.results.read_text(encoding="utf-8"))["top1"]
-    except (OSError, ValueError, KeyError):
+        results = read_results(planned.folder.results)
+    except InvalidRecord:
         return ""
-    return f"test accuracy {top1:.1%}"
+    return f"test accuracy {results.top1:.1%}" if results else ""
 
 
-def _summarise(runs: Sequence[PlannedRun], outcomes: Sequence[Outcome]) -> None:
+def _summarise(runs: Sequence[RunPlan], outcomes: Sequence[Outcome]) -> None:
     """Say how it ended: UserError when runs failed, KeyboardInterrupt when it was interrupted."""
     counts = Counter(outcome.state for outcome in outcomes)
     done = len(runs) - len(outcomes) + counts[DONE]
@@ -267,7 +270,7 @@ def _write_tables(own: Sequence[Path]) -> None:
     """The table of each grid of the user's own, as `make table` makes it."""
     records = read_runs()
     for path in own:
-        shown, _ = tables.write(tables.grid_table(path, records))
+        shown, *_ = write_table(grid_table(path, records))
         print(f"table: {shown}")
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from datasets.folders import DataFolder
+from datasets.records import read_lists_record, root_of
 from experiments.paper.valid_runs import RecordedRun
 from lib.errors import UserError
 
@@ -26,13 +27,13 @@ def read_confusion(run: RecordedRun) -> tuple[np.ndarray, list[str]]:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} can't be read ({error}); {_again(run)}") from None
     classes = head[1:]
-    said = (run.results or {})["per_class"]
+    said = run.results.per_class if run.results else []
     if (
         counts.shape != (len(classes), len(classes))
         or [line[0] for line in lines] != classes
-        or [each["class"] for each in said] != classes
-        or [each["images"] for each in said] != counts.sum(axis=1).tolist()
-        or [each["right"] for each in said] != np.diag(counts).tolist()
+        or [each.name for each in said] != classes
+        or [each.images for each in said] != counts.sum(axis=1).tolist()
+        or [each.right for each in said] != np.diag(counts).tolist()
     ):
         raise UserError(f"{path} and {run.folder.results} disagree; {_again(run)}")
     return counts, classes
@@ -70,7 +71,6 @@ def _again(run: RecordedRun) -> str:
 def images_root(run: RecordedRun) -> Path | None:
     """Where the images of a run's lists lie; None when the lists are not there."""
     try:
-        record = json.loads((Path(run.record["data"]) / "lists.json").read_bytes())
-        return Path(record["images_root"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return root_of(read_lists_record(DataFolder(Path(run.record.data))))
+    except UserError:
         return None

@@ -21,21 +21,21 @@ from markupsafe import Markup, escape
 
 from experiments.compare.charts import charts
 from experiments.grid.definition import GRIDS, load_grid
-from experiments.paper import significance, tables
+from experiments.paper import significance, table_files, tables
 from experiments.paper.counted import counted
 from experiments.paper.figures.choice import Choice
-from experiments.paper.figures.every import NUMBERS, plot
+from experiments.paper.figures.every import OF_RUNS, plot
 from experiments.paper.figures.plot import Plot, save
 from experiments.paper.intervals import wilson
 from experiments.paper.places import REPORT
 from experiments.paper.seed_groups import group_by_seed
-from experiments.paper.valid_runs import RecordedRun, Records, read_runs
+from experiments.paper.valid_runs import RecordedRun, Records
 from experiments.similarity.feature_models import FEATURES
 from experiments.single_run.folder import prototxt_folder
-from lib.cli import Parser
-from lib.cli import run as run_tool
+from experiments.single_run.results_json import ClassResult
+from lib import text_tables
 from lib.files import whole_folder, write_text
-from prototxt.settings import PAPER, Settings
+from prototxt.settings import PAPER, Settings, in_words
 
 TITLE = "Fine-tuning CaffeNet for fine art classification: the paper beside our runs"
 PAPER_GRIDS = ("table2", "table3", "table4", "figures")
@@ -88,27 +88,15 @@ class Line:
     reason: str
 
 
-def main() -> None:
-    """Command line: see --help."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
-    report: Path = parser.parse_args().report
-    records = read_runs()
-    build(records, report)
-    for fault in records.invalid:
-        print(fault)
-    print(f"wrote {report / 'index.html'} and {report / 'report.md'}")
-
-
 def build(records: Records, report: Path = REPORT) -> None:
     """Write the tables, the figures that have runs, a page a run, and last index.html."""
     report.mkdir(parents=True, exist_ok=True)
     every = group_by_seed(records.tested)
     made = [tables.table2(every), tables.table3(every), tables.table4(every)]
     for table in made:
-        tables.write(table, report)
+        table_files.write(table, report)
     figures = list(_figures(records, report))
-    with whole_folder(report / "runs") as aside:
+    with whole_folder(report / "runs", is_ours=_is_report(report)) as aside:
         for each in records.runs:
             _write_run(each, records, aside)
     known: dict[str, Any] = {
@@ -116,7 +104,7 @@ def build(records: Records, report: Path = REPORT) -> None:
         "summary": _summary(records),
         "tables": made,
         "table1": _csv(report / "table1.csv", "Table 1"),
-        "read_me": tables.READ_ME[1:],
+        "read_me": tables.READ_ME,
         "details_columns": tables.DETAILS,
         "figures": figures,
         "about_significance": significance.IN_WORDS,
@@ -137,7 +125,7 @@ def _figures(records: Records, report: Path) -> Iterator[Shown]:
         name = f"fig{number}"
         seen.update((name, *_EXAMPLES.get(name, ())))
         how = f"make {name}"
-        if str(number) in NUMBERS:
+        if str(number) in OF_RUNS:
             figure = plot(str(number), Choice(), records)
             if figure.draw:
                 save(figure, report, pdf=False)
@@ -169,6 +157,14 @@ def _shown(figure: Plot, report: Path, how: str) -> Shown:
         figure.remarks,
         how="" if is_drawn else how,
     )
+
+
+def _is_report(folder: Path) -> bool:
+    """Whether a folder holds a report that was made here: index.html is written last."""
+    try:
+        return TITLE in (folder / "index.html").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _picture(report: Path, *names: str) -> tuple[str, ...]:
@@ -211,7 +207,7 @@ def _write_run(run: RecordedRun, records: Records, runs: Path) -> None:
     has_confusion = run.results is not None and confusion.is_file()
     if has_confusion:
         _link(confusion, place / confusion.name)
-    results = run.results or {}
+    results = run.results
     prototxts = prototxt_folder(run.task, run.name)
     fault = next((each for each in records.invalid if each.path == run.folder.results), None)
     known = {
@@ -223,7 +219,9 @@ def _write_run(run: RecordedRun, records: Records, runs: Path) -> None:
         "edits": run.edits,
         "charts": charts(run.folder.curve),
         "confusion": f"{run.name}/{confusion.name}" if has_confusion else None,
-        "per_class": [(each["class"], _numbers(each)) for each in results.get("per_class", [])],
+        "per_class": [
+            (each.name, _numbers(each)) for each in (results.per_class if results else [])
+        ],
         "settings": list(_settings(run.plan.settings)),
         "facts": list(_facts(run)),
         "files": files,
@@ -245,18 +243,16 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _numbers(of_class: dict[str, Any]) -> Markup:
+def _numbers(of_class: ClassResult) -> Markup:
     """Cells of numbers; made here, since templates would take seconds for all classes and runs."""
-    accuracy = tables.number(of_class["accuracy"])
-    return Markup(
-        f"<td>{of_class['images']:d}</td><td>{of_class['right']:d}</td><td>{accuracy}</td>"
-    )
+    accuracy = tables.number(of_class.accuracy)
+    return Markup(f"<td>{of_class.images:d}</td><td>{of_class.right:d}</td><td>{accuracy}</td>")
 
 
 def _settings(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for each in fields(Settings):
         value, printed = getattr(settings, each.name), getattr(PAPER, each.name)
-        yield each.name, f"{value:g}", "the same" if value == printed else f"{printed:g}"
+        yield each.name, in_words(value), "the same" if value == printed else in_words(printed)
 
 
 def _facts(run: RecordedRun) -> Iterator[tuple[str, str]]:
@@ -264,23 +260,23 @@ def _facts(run: RecordedRun) -> Iterator[tuple[str, str]]:
     yield "task", run.task
     yield "init", run.plan.init
     yield "scenario", run.plan.scenario
-    yield "data", f"{record['data']} (split {run.plan.split}, seed {run.plan.split_seed})"
+    yield "data", f"{record.data} (split {run.plan.split}, seed {run.plan.split_seed})"
     for name in ("weights", "mean", "started", "finished", "iteration", "max_iter", "seconds"):
-        yield name, str(record.get(name) if record.get(name) is not None else tables.BLANK)
-    for number, sitting in enumerate(record.get("sittings") or [], start=1):
-        engine = sitting.get("engine") or {}
-        words = [f"{key} {value}" for key, value in engine.items() if not isinstance(value, dict)]
+        yield name, str(tables.BLANK if getattr(record, name) is None else getattr(record, name))
+    for number, session in enumerate(record.sessions, start=1):
+        engine = session.engine.items()
+        words = [f"{key} {value}" for key, value in engine if not isinstance(value, dict)]
         yield (
-            f"sitting {number}",
-            f"{sitting.get('began')}, from {sitting.get('resumed_from') or 'the beginning'}; "
-            f"{', '.join(words)}; GPU {sitting.get('gpu')}; commit {sitting.get('git_commit')}",
+            f"session {number}",
+            f"{session.began}, from {session.resumed_from or 'the beginning'}; "
+            f"{', '.join(words)}; GPU {session.gpu}; commit {session.git_commit}",
         )
-    for name, digest in record["inputs"].items():
-        yield f"SHA-256 of {name}", str(digest)
+    for name, digest in record.inputs.items():
+        yield f"SHA-256 of {name}", digest
 
 
 def _line(run: RecordedRun) -> Line:
-    validation, seconds = run.best_validation, run.record.get("seconds")
+    validation = run.best_validation
     is_tested = run.results is not None
     low, high = wilson(run.right, run.images) if is_tested else (0, 0)
     return Line(
@@ -292,8 +288,8 @@ def _line(run: RecordedRun) -> Line:
         interval=f"{low:.3f} to {high:.3f}" if is_tested else tables.BLANK,
         images=str(run.images) if is_tested else tables.BLANK,
         validation=tables.number(validation, 4),
-        time=_time(seconds) if isinstance(seconds, (int, float)) else tables.BLANK,
-        reason=str(run.record.get("reason") or ""),
+        time=_time(run.record.seconds),
+        reason=run.record.reason or "",
     )
 
 
@@ -346,7 +342,7 @@ def _csvs(report: Path, start: str) -> list[dict[str, Any]]:
 
 
 def _rows_md(table: dict[str, Any]) -> str:
-    return tables.markdown_rows(table["columns"], table["rows"])
+    return text_tables.markdown(table["columns"], table["rows"])
 
 
 def _url(path: object) -> Markup:
@@ -371,8 +367,8 @@ def _environment(*, html: bool) -> jinja2.Environment:
     environment.filters.update(
         url=_url,
         breakable=_breakable,
-        md=tables.escaped,
-        table_md=tables.markdown,
+        md=text_tables.md_escaped,
+        table_md=table_files.markdown,
         rows_md=_rows_md,
     )
     environment.globals.update(higher=tables.HIGHER, lower=tables.LOWER)
@@ -381,7 +377,3 @@ def _environment(*, html: bool) -> jinja2.Environment:
 
 _HTML = _environment(html=True)
 _MARKDOWN = _environment(html=False)  # its own escapes
-
-
-if __name__ == "__main__":
-    run_tool(main)

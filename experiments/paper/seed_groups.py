@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
 
-from experiments.grid.definition import without_seed
 from experiments.paper.intervals import mean_and_std, wilson
 from experiments.paper.valid_runs import RecordedRun
+from experiments.single_run.plan import without_seed
 from prototxt.settings import PAPER, Settings
+from prototxt.settings import in_words as setting_in_words
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SeedGroup:
     @property
     def classes(self) -> int:
         """Classes of the task as it was learnt."""
-        return int(self._first["classes"])
+        return self.runs[0].results.classes if self.runs[0].results else 0
 
     @property
     def first(self) -> RecordedRun:
@@ -63,7 +63,7 @@ class SeedGroup:
 
     def mean_of(self, name: str) -> float:
         """The mean over the seeds of one of the numbers in results.json."""
-        return mean_and_std([float((run.results or {})[name]) for run in self.runs])[0]
+        return mean_and_std([float(getattr(run.results, name)) for run in self.runs])[0]
 
     @property
     def validation(self) -> float | None:
@@ -78,10 +78,6 @@ class SeedGroup:
         if self.interval:
             return f"{self.interval[0]:.3f} to {self.interval[1]:.3f}"
         return f"± {self.std:.3f} over {len(self.runs)} seeds"
-
-    @property
-    def _first(self) -> dict[str, Any]:
-        return self.runs[0].results or {}
 
 
 def group_by_seed(runs: Iterable[RecordedRun]) -> list[SeedGroup]:
@@ -138,13 +134,13 @@ def in_words(scenario: str, settings: Settings, split: str = "by_image") -> str:
     for each in fields(Settings):
         value = getattr(settings, each.name)
         if value != getattr(PAPER, each.name) and each.name not in ("seed", "device_batch"):
-            said.append(f"{each.name.replace('_', ' ')} {value:g}")
+            said.append(f"{each.name.replace('_', ' ')} {setting_in_words(value)}")
     return ", ".join(said + ([split] if split != "by_image" else []))
 
 
 def _rank(variant: list[RecordedRun]) -> tuple[bool, bool, str]:
     """Unedited runs first, then those edited under their standard name."""
-    is_standard = any(run.name == run.plan.name for run in variant)
+    is_standard = any(run.plan.has_standard_name for run in variant)
     return (bool(variant[0].edits), not is_standard, min(run.name for run in variant))
 
 

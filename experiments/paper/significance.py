@@ -1,12 +1,11 @@
 """Are runs of one task really different? McNemar's test and a bootstrap interval for each pair.
 
 All runs were asked about the same test images, so they are compared image by image: that tells more
-than two intervals that overlap. The runs are those of each init, or those that --runs names.
+than two intervals that overlap. The runs are those of each init, or those that RUNS= names.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,22 +15,20 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from datasets.tasks import get_task
-from experiments.grid.definition import PlannedRun, without_seed
 from experiments.paper.counted import counted
 from experiments.paper.intervals import CONFIDENCE
 from experiments.paper.places import REPORT
 from experiments.paper.predictions import read_predictions
 from experiments.paper.printed import INITS
 from experiments.paper.seed_groups import SeedGroup, group_by_seed, in_words
-from experiments.paper.tables import escaped, signed
-from experiments.paper.valid_runs import RecordedRun, Records, bare_name, read_runs
-from lib.cli import Parser
-from lib.cli import run as run_tool
+from experiments.paper.tables import signed
+from experiments.paper.valid_runs import RecordedRun, Records, bare_name
+from experiments.single_run.plan import RunPlan, without_seed
+from lib import text_tables
 from lib.errors import UserError, unknown
 from lib.files import write_text
 from prototxt.caffenet import SCENARIOS
-from prototxt.settings import Settings, add_settings_flags, settings_from
+from prototxt.settings import Settings
 
 RESAMPLES = 10_000
 DIFFERENT = " ≠"
@@ -62,45 +59,61 @@ class Pair:
         return (self.only_one - self.only_other) / self.images
 
 
-def main() -> None:
-    """Command line: see --help."""
-    arguments = _flags().parse_args()
-    get_task(arguments.task)
-    if arguments.scenario not in SCENARIOS:
-        raise unknown("scenario", arguments.scenario, SCENARIOS)
-    records = read_runs()
-    settings = settings_from(arguments)
-    runs = (
-        named(records, arguments.task, arguments.runs)
-        if arguments.runs
-        else by_init(records, arguments.task, arguments.scenario, settings)
-    )
-    what = ", ".join(arguments.runs) or in_words(arguments.scenario, settings)
+@dataclass(frozen=True)
+class Chosen:
+    """The runs of one task that are compared."""
+
+    task: str
+    what: str  # in words: their scenario and settings, or their names
+    runs: dict[str, RecordedRun]  # by init, or by name
+
+
+def choose_runs(
+    records: Records, task: str, scenario: str, settings: Settings, names: Sequence[str] = ()
+) -> Chosen:
+    """The tested runs of these names, or without names one of each init.
+
+    Raises UserError for an unknown scenario or name, and where there are less than two.
+    """
+    if scenario not in SCENARIOS:
+        raise unknown("scenario", scenario, SCENARIOS)
+    runs = named(records, task, names) if names else by_init(records, task, scenario, settings)
+    what = ", ".join(names) or in_words(scenario, settings)
     if len(runs) < 2:
         lines = [
-            PlannedRun(arguments.task, init, arguments.scenario, settings).make_line
-            for init in INITS
-            if init not in runs
+            RunPlan(task, init, scenario, settings).make_line for init in INITS if init not in runs
         ]
         raise UserError(
-            f"{arguments.task} ({what}): tested runs: {len(runs)}; two are needed to compare; "
+            f"{task} ({what}): tested runs: {len(runs)}; two are needed to compare; "
             f"`{lines[0]}` makes one"
         )
-    pairs = compare(runs)
-    file = arguments.report / f"significance-{arguments.task}.csv"
-    write_text(file, table(pairs, runs).to_csv(index=False))
-    print(f"### {arguments.task}: is it different? ({what})\n")
-    print(matrix(pairs, list(runs)))
-    print(
-        "\nDifference in accuracy, row minus column, over the same "
+    return Chosen(task, what, runs)
+
+
+def write(chosen: Chosen, pairs: Sequence[Pair], report: Path = REPORT) -> Path:
+    """Write the pairs, number by number, as CSV; the file."""
+    file = report / f"significance-{chosen.task}.csv"
+    write_text(file, table(pairs, chosen.runs).to_csv(index=False))
+    return file
+
+
+def terminal(chosen: Chosen, pairs: Sequence[Pair], width: int | None = None) -> str:
+    """The comparison for a terminal: the matrix of pairs, and what its cells say."""
+    columns, rows = matrix(pairs, list(chosen.runs))
+    legend = (
+        "Difference in accuracy, row minus column, over the same "
         f"{counted(pairs[0].images, 'test image')}; in brackets its 95 % bootstrap interval "
         f"({RESAMPLES} resamples); p of McNemar's exact test, corrected after Holm for "
         f"{counted(len(pairs), 'pair')}; {DIFFERENT.strip()} where that is below 0.05."
     )
-    for run in runs.values():
-        if run.edits:
-            print(f"{run.folder.path}: {run.edits}")
-    print(f"wrote {file}")
+    edited = [f"{run.folder.path}: {run.edits}" for run in chosen.runs.values() if run.edits]
+    parts = [
+        text_tables.wrapped(f"{chosen.task}: is it different? ({chosen.what})", width),
+        text_tables.aligned(columns, rows, width),
+        text_tables.wrapped(legend, width),
+        *edited,
+    ]
+    return "\n\n".join(parts)
 
 
 def by_init(
@@ -195,8 +208,10 @@ def table(pairs: Sequence[Pair], runs: dict[str, RecordedRun]) -> pd.DataFrame:
     )
 
 
-def matrix(pairs: Sequence[Pair], labels: Sequence[str]) -> str:
-    """The pairs as a Markdown matrix: row minus column."""
+def matrix(
+    pairs: Sequence[Pair], labels: Sequence[str]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The pairs as columns and rows of a matrix: row minus column."""
     corrected = dict(
         zip(
             ((pair.one, pair.other) for pair in pairs),
@@ -204,9 +219,9 @@ def matrix(pairs: Sequence[Pair], labels: Sequence[str]) -> str:
             strict=True,
         )
     )
-    lines = [["", *map(escaped, labels[1:])], ["---"] * len(labels)]
+    rows = []
     for row in labels[:-1]:
-        line = [escaped(row)]
+        line = [row]
         for column in labels[1:]:
             if (row, column) not in corrected:
                 line.append("")
@@ -215,21 +230,5 @@ def matrix(pairs: Sequence[Pair], labels: Sequence[str]) -> str:
             mark = DIFFERENT if p < 1 - CONFIDENCE else ""
             interval = f"({signed(found.low)} to {signed(found.high)})"
             line.append(f"{signed(found.difference)} {interval}, p {p:.2g}{mark}")
-        lines.append(line)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _flags() -> argparse.ArgumentParser:
-    parser = Parser(description=__doc__)
-    parser.add_argument("--task", required=True, help="task of the runs")
-    parser.add_argument("--scenario", default="all", help="scenario of the runs (%(default)s)")
-    parser.add_argument(
-        "--runs", nargs="*", default=[], metavar="RUN", help="<run> or <task>/<run>"
-    )
-    parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
-    add_settings_flags(parser)
-    return parser
-
-
-if __name__ == "__main__":
-    run_tool(main)
+        rows.append(tuple(line))
+    return ("", *labels[1:]), rows

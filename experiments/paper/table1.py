@@ -12,28 +12,15 @@ import pandas as pd
 from datasets.catalogue import RAW, missing, read_catalogue
 from datasets.select import Selection, select
 from datasets.table import Catalogue
-from datasets.tasks import TASKS, Task, load_tasks
+from datasets.tasks import Task
 from experiments.paper.places import REPORT
-from lib.cli import Parser, run
+from lib import text_tables
 from lib.errors import UserError
 from lib.files import write_text
 
+TITLE = "Table 1: classes and images of each task, printed and counted today"
 PRINTED = Path(__file__).with_name("table1.csv")
 WIKIART_THEN = 133_220  # artworks on WikiArt when the paper's authors collected (section 3)
-
-
-def main() -> None:
-    """Count, write the table and print it."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("--raw", type=Path, default=RAW, help=f"raw material (default {RAW}/)")
-    parser.add_argument("--tasks", type=Path, default=TASKS, help="another file of tasks")
-    parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
-    args = parser.parse_args()
-    table = table1(load_tasks(args.tasks), args.raw)
-    file = args.report / "table1.csv"
-    write_text(file, table.to_csv(index=False))
-    print(markdown(table))
-    print(f"wrote {file}")
 
 
 def table1(tasks: dict[str, Task], raw: Path = RAW) -> pd.DataFrame:
@@ -76,16 +63,33 @@ def table1(tasks: dict[str, Task], raw: Path = RAW) -> pd.DataFrame:
     return pd.DataFrame(rows).astype(counts)
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """The table as Markdown."""
+def write(table: pd.DataFrame, report: Path = REPORT) -> list[Path]:
+    """Write the table as Markdown, LaTeX and CSV; the three files."""
+    files = [report / f"table1.{kind}" for kind in ("md", "tex", "csv")]
+    columns, rows = _shown(table)
+    right = "".join("r" if name.endswith(("classes", "images")) else "l" for name in columns)
+    texts = (
+        f"### {TITLE}\n\n{text_tables.markdown(columns, rows, right)}\n",
+        text_tables.latex(columns, rows, TITLE, "tab:table1"),
+        table.to_csv(index=False),
+    )
+    for path, text in zip(files, texts, strict=True):
+        write_text(path, text)
+    return files
+
+
+def terminal(table: pd.DataFrame, width: int | None = None) -> str:
+    """The table for a terminal."""
+    return f"{TITLE}\n\n{text_tables.aligned(*_shown(table), width)}\n"
+
+
+def _shown(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows as they are shown."""
     shown = table.copy()
     for column in ("printed images", "images"):
         shown[column] = [f"{n:,}" if pd.notna(n) else "missing" for n in table[column]]
     shown["classes"] = [str(n) if pd.notna(n) else "missing" for n in table["classes"]]
-    right = [str(column).endswith(("classes", "images")) for column in shown]
-    lines = [list(shown.columns), ["---:" if is_right else "---" for is_right in right]]
-    lines += [[str(cell).replace("|", "\\|") for cell in row] for row in shown.to_numpy()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return [str(name) for name in shown], [list(map(str, row)) for row in shown.to_numpy()]
 
 
 def _why(task: Task, catalogue: Catalogue, chosen: Selection) -> list[str]:
@@ -106,7 +110,3 @@ def _why(task: Task, catalogue: Catalogue, chosen: Selection) -> list[str]:
     if task.label == "nationality":
         why += [note.text for note in catalogue.notes if note.label == "nationality"]
     return why
-
-
-if __name__ == "__main__":
-    run(main)

@@ -5,26 +5,15 @@ A cell holds the accuracies over the whole test set. What has no run yet stays b
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import pvariance
 from typing import Any
 
-from experiments.grid.definition import (
-    GRIDS,
-    PlannedRun,
-    find_grid,
-    grid_names,
-    load_grid,
-    without_seed,
-)
+from experiments.grid.definition import load_grid
 from experiments.paper import printed
 from experiments.paper.intervals import beyond_chance
-from experiments.paper.places import REPORT
 from experiments.paper.seed_groups import (
     SeedGroup,
     best,
@@ -33,17 +22,17 @@ from experiments.paper.seed_groups import (
     group_by_seed,
     in_words,
 )
-from experiments.paper.valid_runs import Records, read_runs
-from lib.cli import Parser, run
-from lib.files import write_text
+from experiments.paper.valid_runs import Records
+from experiments.single_run.plan import RunPlan, without_seed
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
 
 BLANK = "\u2013"  # a dash
 HIGHER, LOWER = "▲", "▼"
+WINNER = "*"
 SHORT_SCHEDULE = Settings(epochs=20, lr=1e-3, lr_step_epochs=5, lr_gamma=0.1)
 READ_ME = (
-    f"Each cell: printed · ours · difference (ours minus printed). {BLANK} : no tested run yet.",
+    f"{WINNER} the highest accuracy of a task in this table: of the printed ones, and of ours.",
     f"{HIGHER} {LOWER}: ours is higher or lower than chance allows, by a two-proportion z-test at "
     "95 % over our test images and the paper's (20 % of Table 1); of a whole table of equal "
     "accuracies about one cell in twenty would be marked.",
@@ -60,6 +49,8 @@ class Entry:
     cell: SeedGroup | None
     printed_images: int = 0  # test images of the paper
     digits: int = 3
+    is_highest_printed: bool = False
+    is_highest_of_ours: bool = False
 
     @property
     def difference(self) -> float | None:
@@ -89,8 +80,8 @@ class Entry:
         """Printed, ours, difference."""
         ours = self.cell.accuracy if self.cell else None
         return (
-            number(self.printed, self.digits),
-            number(ours, self.digits) + _plus_minus(self.cell),
+            number(self.printed, self.digits) + WINNER * self.is_highest_printed,
+            number(ours, self.digits) + _plus_minus(self.cell) + WINNER * self.is_highest_of_ours,
             signed(self.difference, self.digits),
         )
 
@@ -130,29 +121,23 @@ class Table:
 DETAILS = ("task", "init", "scenario", "ours", "95 % interval", "test images", "runs")
 
 
-def main() -> None:
-    """Command line: see --help."""
-    parser = Parser(description=__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("table", nargs="?", choices=("2", "3", "4"), help="a table of the paper")
-    what.add_argument(
-        "--grid",
-        metavar="FILE",
-        help=f"a grid of runs: a TOML file, or the name of one in {GRIDS}: "
-        f"{' '.join(grid_names())}",
-    )
-    parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
-    arguments = parser.parse_args()
-    records = read_runs()
-    table = (
-        grid_table(find_grid(arguments.grid), records)
-        if arguments.grid
-        else make(arguments.table, records)
-    )
-    files = write(table, arguments.report)
-    print(markdown(table))
-    print(*(str(fault) for fault in records.invalid), sep="\n", end="\n" if records.invalid else "")
-    print("wrote " + " and ".join(map(str, files)))
+def mark_highest(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries of one task, with the highest printed accuracy and the highest of ours marked.
+
+    Of ours only where two or more are there.
+    """
+    theirs = [entry.printed for entry in entries if entry.printed is not None]
+    mine = [entry.cell.accuracy for entry in entries if entry.cell]
+    return [
+        replace(
+            entry,
+            is_highest_printed=len(theirs) > 1 and entry.printed == max(theirs),
+            is_highest_of_ours=len(mine) > 1
+            and entry.cell is not None
+            and entry.cell.accuracy == max(mine),
+        )
+        for entry in entries
+    ]
 
 
 def make(number: str, records: Records) -> Table:
@@ -175,7 +160,7 @@ def table2(every: Sequence[SeedGroup]) -> Table:
             )
             entries.append(entry)
             lines.append(_line(entry, task, init, "all"))
-        rows.append((task, *entries, *_variances(task, entries)))
+        rows.append((task, *mark_highest(entries), *_variances(task, entries)))
     return Table(
         "table2",
         "Table 2: test accuracy from each initialisation",
@@ -198,19 +183,22 @@ def table2(every: Sequence[SeedGroup]) -> Table:
 
 def table3(every: Sequence[SeedGroup]) -> Table:
     """Which layers should learn: from Hybrid-CNN, 100 epochs, 1e-4."""
-    rows: list[tuple[str | Entry, ...]] = []
+    by_task: dict[str, list[Entry]] = {task: [] for task in printed.tasks()}
     lines = []
     for scenario in SCENARIOS:
-        entries = []
         for task in printed.tasks():
             entry = Entry(
                 printed.by_scenario()[task, scenario],
                 find(every, task, "hybrid", scenario),
                 printed.sizes()[task].test_images,
             )
-            entries.append(entry)
+            by_task[task].append(entry)
             lines.append(_line(entry, task, "hybrid", scenario))
-        rows.append((scenario, *entries))
+    marked = [mark_highest(entries) for entries in by_task.values()]
+    rows: list[tuple[str | Entry, ...]] = [
+        (scenario, *(entries[place] for entries in marked))
+        for place, scenario in enumerate(SCENARIOS)
+    ]
     return Table(
         "table3",
         "Table 3: test accuracy of each fine-tuning scenario, from Hybrid-CNN",
@@ -224,11 +212,9 @@ def table3(every: Sequence[SeedGroup]) -> Table:
 def table4(every: Sequence[SeedGroup]) -> Table:
     """The best of each task, beside the paper's and earlier works'; and the short schedule."""
     rows: list[tuple[str | Entry, ...]] = []
-    lines = []
+    lines, lines_of_short = [], []
     for each in printed.best():
         if not each.is_ours_in_paper:
-            classes, share = str(each.classes), number(each.accuracy, 4)
-            rows.append((each.task, each.reference, each.method, classes, share, "", "", each.note))
             continue
         cell, chosen = best(every, each.task), best_validated(every, each.task)
         entry = Entry(each.accuracy, cell, printed.sizes()[each.task].test_images, digits=4)
@@ -239,62 +225,76 @@ def table4(every: Sequence[SeedGroup]) -> Table:
         rows.append(
             (
                 each.task,
-                "the paper and ours",
-                each.method,
                 f"{each.classes} · {cell.classes if cell else BLANK}",
                 entry,
                 _how(cell),
                 f"{chosen.accuracy:.4f}: {_how(chosen)}" if chosen else BLANK,
+                _earlier_works(each.task),
                 note,
             )
         )
         lines.append(_line(entry, each.task, "", "", "best"))
-    for task in printed.tasks():
-        of_task = [cell for cell in every if cell.task == task and cell.settings == SHORT_SCHEDULE]
-        cell = best(of_task, task)
-        is_printed = task == printed.SHORT_SCHEDULE_TASK
-        if cell is None and not is_printed:
-            continue
-        entry = Entry(
-            printed.SHORT_SCHEDULE_ACCURACY if is_printed else None,
-            cell,
-            printed.sizes()[task].test_images,
-            digits=4,
-        )
-        rows.append(
-            (
-                task,
-                "short schedule",
-                "20 epochs from 1e-3, ÷ 10 every 5",
-                f"{BLANK} · {cell.classes if cell else BLANK}",
-                entry,
-                _how(cell),
-                BLANK,
-                'section 5.3; its "after 5 epochs" taken as every 5' if is_printed else "",
-            )
-        )
-        lines.append(_line(entry, task, "", "", "short schedule"))
+        more_rows, more_lines = _short_schedule(every, each.task)
+        rows += more_rows
+        lines_of_short += more_lines
     return Table(
         "table4",
         "Table 4: the best of each task, and the short schedule",
         (
             "task",
-            "reference",
-            "method",
             "classes (printed · ours)",
             "accuracy",
             "ours was",
             "chosen by validation",
+            "earlier works",
             "note",
         ),
         tuple(rows),
         (
             "Ours is the best on the test images, as the paper seems to have chosen; choosing on "
-            "the test images flatters. The last but one column chooses on the validation images.",
+            "the test images flatters. The column after it chooses on the validation images.",
             *printed.disagreements_about_the_best(),
             *_notes(printed.tasks(), rows),
         ),
-        tuple(lines),
+        (*lines, *lines_of_short),
+    )
+
+
+def _short_schedule(
+    every: Sequence[SeedGroup], task: str
+) -> tuple[list[tuple[str | Entry, ...]], list[dict[str, Any]]]:
+    """Row and line of the short schedule of section 5.3, for a task that has it."""
+    of_task = [cell for cell in every if cell.task == task and cell.settings == SHORT_SCHEDULE]
+    cell = best(of_task, task)
+    is_printed = task == printed.SHORT_SCHEDULE_TASK
+    if cell is None and not is_printed:
+        return [], []
+    entry = Entry(
+        printed.SHORT_SCHEDULE_ACCURACY if is_printed else None,
+        cell,
+        printed.sizes()[task].test_images,
+        digits=4,
+    )
+    row = (
+        f"{task}, short schedule",
+        f"{BLANK} · {cell.classes if cell else BLANK}",
+        entry,
+        _how(cell),
+        BLANK,
+        "",
+        "20 epochs from 1e-3, ÷ 10 every 5"
+        + (' (section 5.3; its "after 5 epochs" taken as every 5)' if is_printed else ""),
+    )
+    return [row], [_line(entry, task, "", "", "short schedule")]
+
+
+def _earlier_works(task: str) -> str:
+    """What earlier works reached on a task, as Table 4 has it."""
+    return "; ".join(
+        f"{each.reference} {each.accuracy:.4f}"
+        f"{f' {each.note}' if each.note else ''} ({each.method}, {each.classes} classes)"
+        for each in printed.best()
+        if each.task == task and not each.is_ours_in_paper
     )
 
 
@@ -303,7 +303,7 @@ def grid_table(grid: Path, records: Records) -> Table:
     planned = load_grid(grid)
     every = group_by_seed(records.tested)
     inits = list(dict.fromkeys(plan.init for plan in planned))
-    kinds: dict[tuple[str, str, str], dict[str, PlannedRun]] = {}
+    kinds: dict[tuple[str, str, str], dict[str, RunPlan]] = {}
     for each in planned:
         words = in_words(each.scenario, each.settings, each.split)
         kinds.setdefault((each.task, words, each.split), {})[each.init] = each
@@ -329,28 +329,6 @@ def grid_table(grid: Path, records: Records) -> Table:
         tuple(_notes(dict.fromkeys(plan.task for plan in planned), rows)),
         tuple(lines),
     )
-
-
-def write(table: Table, report: Path = REPORT) -> list[Path]:
-    """Write a table as Markdown and as CSV; the two files."""
-    shown, numbers = report / f"{table.name}.md", report / f"{table.name}.csv"
-    write_text(shown, markdown(table) + "\n")
-    out = io.StringIO()
-    names = [name for name in table.records[0] if name != "spread"]
-    writer = csv.DictWriter(out, names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table.records)
-    write_text(numbers, out.getvalue())
-    return [shown, numbers]
-
-
-def markdown(table: Table) -> str:
-    """A table as Markdown, with what its numbers rest on and its notes."""
-    parts = [f"### {table.title}", markdown_rows(table.columns, table.rows)]
-    if table.details:
-        parts.append(markdown_rows(DETAILS, table.details))
-    parts.append("\n".join(f"- {escaped(note)}" for note in (*READ_ME, *table.notes)))
-    return "\n\n".join(parts)
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -436,7 +414,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def _printed(plan: PlannedRun) -> float | None:
+def _printed(plan: RunPlan) -> float | None:
     """What the paper prints for a planned run, if it is one of its."""
     if plan.split != "by_image" or without_seed(plan.settings) != PAPER:
         return None
@@ -456,18 +434,3 @@ def _how(cell: SeedGroup | None) -> str:
 
 def _plus_minus(cell: SeedGroup | None) -> str:
     return f" ± {cell.std:.3f}" if cell and cell.std is not None else ""
-
-
-def markdown_rows(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns and rows as a table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(escaped(str(cell)) for cell in line)} |" for line in lines)
-
-
-def escaped(text: str) -> str:
-    """Text that Markdown takes as it is: names from catalogues may hold anything."""
-    return re.sub(r"([\\`*\[\]<>|]|(?<!\w)_|_(?!\w))", r"\\\1", text).replace("\n", " ")
-
-
-if __name__ == "__main__":
-    run(main)

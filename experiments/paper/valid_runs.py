@@ -6,30 +6,22 @@ results, is named with the reason and left out. Nothing of it gets into a table.
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from datasets.folders import SPLITS
-from experiments.grid.definition import PlannedRun, without_seed
-from experiments.paper.edits import Edits, find_edits
-from experiments.single_run import record as states
+from experiments.single_run import json_records
 from experiments.single_run.backups import is_aside
-from experiments.single_run.folder import RUNS, RunFolder, run_name
+from experiments.single_run.edits import Edits, find_edits
+from experiments.single_run.folder import RUNS, RunFolder
+from experiments.single_run.plan import RunPlan, without_seed
+from experiments.single_run.results_json import Results, read_results
+from experiments.single_run.run_json import TRAINED, RunRecord, read_run_record
 from experiments.single_run.start import SCRATCH
 from lib.errors import UserError
-from models.cards import init_names
+from lib.files import sha256
 from prototxt.caffenet import COPIED_LAYERS, SCENARIOS
-from prototxt.settings import Settings
-
-_STATES = (states.TRAINING, states.INTERRUPTED, states.FAILED, states.TRAINED)
-_DATA_SUFFIX = re.compile(rf"(?:-(?P<split>{'|'.join(SPLITS)}))?(?:-seed(?P<seed>\d+))?")
-_SHARES = ("top1", "top5", "macro_f1", "weighted_f1", "majority")
 
 
 @dataclass(frozen=True)
@@ -38,10 +30,10 @@ class RecordedRun:
 
     folder: RunFolder
     state: str
-    plan: PlannedRun  # what it is: task, init, scenario, settings, split
-    record: dict[str, Any]
+    plan: RunPlan  # what it is: task, init, scenario, settings, split
+    record: RunRecord
     edits: Edits  # by hand, in its prototxts
-    results: dict[str, Any] | None = None  # None: not tested
+    results: Results | None = None  # None: not tested
 
     @property
     def task(self) -> str:
@@ -56,23 +48,22 @@ class RecordedRun:
     @property
     def images(self) -> int:
         """Test images; only for a tested run."""
-        return int(self._results["images"])
+        return self._results.images
 
     @property
     def right(self) -> int:
         """Test images classified rightly; only for a tested run."""
-        return round(self._results["top1"] * self.images)
+        return self._results.right
 
     @property
     def accuracy(self) -> float:
         """Test accuracy, top-1; only for a tested run."""
-        return float(self._results["top1"])
+        return self._results.top1
 
     @property
     def best_validation(self) -> float | None:
         """Its best accuracy on the validation images, if there were any."""
-        best = self.record.get("best")
-        return float(best["val_accuracy"]) if best else None
+        return self.record.best.val_accuracy if self.record.best else None
 
     @property
     def experiment(self) -> tuple[object, ...]:
@@ -89,16 +80,15 @@ class RecordedRun:
     @property
     def test_list(self) -> str | None:
         """The SHA-256 of the list of its test images."""
-        return self.record["inputs"].get("test")
+        return self.record.inputs.get("test")
 
     @property
     def make_line(self) -> str:
         """The make line that makes this run again."""
-        line = self.plan.make_line
-        return line if self.name == self.plan.name else f"{line} RUN={self.name}"
+        return self.plan.make_line
 
     @property
-    def _results(self) -> dict[str, Any]:
+    def _results(self) -> Results:
         if self.results is None:
             raise ValueError(f"{self.folder.path} is not tested")
         return self.results
@@ -132,8 +122,12 @@ class Records:
         return next((run for run in self.runs if (run.task, run.name) == (task, name)), None)
 
 
-class _Invalid(Exception):
+class _Invalid(UserError):
     """Says why a record is left out."""
+
+
+def _why(error: UserError) -> str:
+    return error.why if isinstance(error, json_records.InvalidRecord) else str(error)
 
 
 def read_runs(root: Path = RUNS) -> Records:
@@ -143,13 +137,13 @@ def read_runs(root: Path = RUNS) -> Records:
         folder = RunFolder(path)
         try:
             run = _read(folder)
-        except _Invalid as why:
-            invalid.append(InvalidRecord(folder.record, str(why)))
+        except UserError as error:
+            invalid.append(InvalidRecord(folder.record, _why(error)))
             continue
         try:
             run = replace(run, results=_read_results(run))
-        except _Invalid as why:
-            invalid.append(InvalidRecord(folder.results, str(why)))
+        except UserError as error:
+            invalid.append(InvalidRecord(folder.results, _why(error)))
         runs.append(run)
     kept, duplicates = _drop_duplicates(runs)
     kept, on_other_lists = _drop_other_test_lists(kept)
@@ -184,219 +178,41 @@ def _visible_folders(path: Path) -> list[Path]:
 
 
 def _read(folder: RunFolder) -> RecordedRun:
-    record = _json(folder.record, "its run.json")
-    for key, kind in (
-        ("state", str),
-        ("task", str),
-        ("run", str),
-        ("init", str),
-        ("scenario", str),
-        ("settings", dict),
-        ("data", str),
-        ("inputs", dict),
-    ):
-        if not isinstance(record.get(key), kind):
-            raise _Invalid(f"not a run's record: no {key}")
-    if record["state"] not in _STATES:
-        raise _Invalid(f"not a run's record: its state is {record['state']!r}")
-    if record["scenario"] not in SCENARIOS:
-        raise _Invalid(f"unknown scenario {record['scenario']!r}")
-    split, split_seed = _split(record)
-    plan = PlannedRun(
-        task=record["task"],
-        init=record["init"],
-        scenario=record["scenario"],
-        settings=_settings(record["settings"]),
-        split=split,
-        split_seed=split_seed,
-    )
-    _check_values(record)
-    _check_place(folder, record, plan)
-    _check_layers(record, plan)
-    _check_end(record)
-    return RecordedRun(
-        folder, record["state"], plan, record, find_edits(folder, record, plan.settings)
-    )
-
-
-def _json(path: Path, what: str) -> dict[str, Any]:
-    try:
-        said = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise _Invalid(f"{what} is missing") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise _Invalid(f"{what} can't be read, or was cut short ({error})") from None
-    if not isinstance(said, dict):
-        raise _Invalid("not a run's record")
-    return said
-
-
-def _settings(said: dict[str, Any]) -> Settings:
-    """The settings; those that a record of older days lacks were the paper's."""
-    known = {each.name: each.type for each in fields(Settings)}
-    for name, value in said.items():
-        if name not in known:
-            raise _Invalid(f"unknown setting {name!r}: written by another version?")
-        if not _is_number(value):
-            raise _Invalid(f"setting {name} is {value!r}")
-    try:
-        return Settings(**said)
-    except UserError as error:
-        raise _Invalid(str(error)) from None
-
-
-def _split(record: dict[str, Any]) -> tuple[str, int]:
-    name, task = Path(record["data"]).name, record["task"]
-    found = _DATA_SUFFIX.fullmatch(name.removeprefix(task)) if name.startswith(task) else None
-    if not found:
-        raise _Invalid(f"it says task {task}, but learnt from {record['data']}")
-    return found["split"] or "by_image", int(found["seed"] or 1)
-
-
-def _check_values(record: dict[str, Any]) -> None:
-    """What tables, pages and forecasts read of a record is of its kind, where it is there."""
-    for key in ("iteration", "max_iter", "seconds", "batch"):
-        value = record.get(key)
-        if value is not None and not (_is_number(value) and value >= 0):
-            raise _Invalid(f"{key} is {value!r}")
-    for key in ("reason", "started", "finished"):
-        if not isinstance(record.get(key) or "", str):
-            raise _Invalid(f"{key} is {record[key]!r}")
-    best = record.get("best")
-    if best is not None and not (isinstance(best, dict) and _is_share(best.get("val_accuracy"))):
-        raise _Invalid(f"its best validation is {best!r}")
-    sittings = record.get("sittings") or []
-    if not isinstance(sittings, list) or not all(
-        isinstance(each, dict) and isinstance(each.get("engine") or {}, dict) for each in sittings
-    ):
-        raise _Invalid("not a run's record: its sittings")
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) < 1e300  # neither NaN nor infinite, nor a whole number beyond any float
-
-
-def _is_share(value: object) -> bool:
-    return isinstance(value, (int, float)) and _is_number(value) and 0 <= value <= 1
-
-
-def _check_place(folder: RunFolder, record: dict[str, Any], plan: PlannedRun) -> None:
-    """The record belongs to its folder, and to what the folder's name promises."""
+    record = read_run_record(folder.record)
+    if record is None:
+        raise _Invalid("its run.json is missing")
     path = folder.path
-    if (record["task"], record["run"]) != (path.parent.name, path.name):
-        raise _Invalid(
-            f"it says that it is {record['task']}/{record['run']}: copied or moved here?"
-        )
-    if path.name == plan.name:
-        return
-    promised = _STANDARD_NAME.fullmatch(path.name)
-    if promised and (
-        (promised["init"], promised["scenario"]) != (plan.init, plan.scenario)
-        # A name that is all settings promises those; a name with words of its own does not.
-        or (not promised["own"] and path.name != _name(plan))
-    ):
-        raise _Invalid(f"its settings are those of {plan.name}, not what its name says")
+    if (record.task, record.run) != (path.parent.name, path.name):
+        raise _Invalid(f"it says that it is {record.task}/{record.run}: copied or moved here?")
+    _check_layers(record)
+    return RecordedRun(folder, record.state, record.plan, record, find_edits(folder, record))
 
 
-def _name(plan: PlannedRun) -> str:
-    return run_name(plan.init, plan.scenario, plan.settings, plan.name.partition("-data")[2])
-
-
-_STANDARD_NAME = re.compile(
-    rf"(?P<init>{'|'.join(map(re.escape, (*init_names(), SCRATCH)))})"
-    rf"-(?P<scenario>{'|'.join(SCENARIOS)})"
-    rf"(?:-(?:{'|'.join(each.name for each in fields(Settings))})\d[0-9.]*(?:e[+-]?\d+)?)*"
-    r"(?:-data(?:-by_work)?(?:-seed\d+)?)?"
-    r"(?P<own>[-._+].*)?"
-)
-
-
-def _check_layers(record: dict[str, Any], plan: PlannedRun) -> None:
+def _check_layers(record: RunRecord) -> None:
     """What really was frozen and copied is what the scenario and the init say."""
-    layers = record.get("layers")
-    if layers is None:
+    if record.layers is None:
         return
-    try:
-        frozen = {each["name"] for each in layers if each["frozen"]}
-        copied = {each["name"] for each in layers if each["transferred"]}
-    except (TypeError, KeyError):
-        raise _Invalid("not a run's record: its layers") from None
-    wanted = set(SCENARIOS[plan.scenario])
-    if frozen != wanted:
-        raise _Invalid(
-            f"scenario {plan.scenario}, but what was frozen is: {', '.join(sorted(frozen)) or '-'}"
-        )
-    lost = set() if plan.init == SCRATCH else set(COPIED_LAYERS) - copied
+    frozen = {each.name for each in record.layers if each.frozen}
+    copied = {each.name for each in record.layers if each.transferred}
+    if frozen != set(SCENARIOS[record.scenario]):
+        found = ", ".join(sorted(frozen)) or "-"
+        raise _Invalid(f"scenario {record.scenario}, but what was frozen is: {found}")
+    lost = set() if record.init == SCRATCH else set(COPIED_LAYERS) - copied
     if lost:
-        raise _Invalid(f"init {plan.init}, but not copied were {', '.join(sorted(lost))}")
+        raise _Invalid(f"init {record.init}, but not copied were {', '.join(sorted(lost))}")
 
 
-def _check_end(record: dict[str, Any]) -> None:
-    if record["state"] != states.TRAINED:
-        return
-    done, wanted = record.get("iteration"), record.get("max_iter")
-    if (
-        not isinstance(done, int)
-        or not isinstance(wanted, int)
-        # Without validation ("best") the record's iteration is that of the last line of the log.
-        or (record.get("best") and done < wanted)
-    ):
-        raise _Invalid(f"it says trained, but came to iteration {done} of {wanted}")
-
-
-def _read_results(run: RecordedRun) -> dict[str, Any] | None:
-    path = run.folder.results
-    if not path.exists():
+def _read_results(run: RecordedRun) -> Results | None:
+    results = read_results(run.folder.results)
+    if results is None:
         return None
-    results = _json(path, "its results.json")
-    if run.state != states.TRAINED:
+    if run.state != TRAINED:
         raise _Invalid(f"test results of a run that is {run.state}, not trained")
-    for name in ("images", "classes"):
-        if type(results.get(name)) is not int or results[name] < 1:
-            raise _Invalid(f"{name} is {results.get(name)!r}")
-    for name in _SHARES:
-        if not _is_share(results.get(name)):
-            raise _Invalid(f"{name} is {results.get(name)!r}, no share of 1")
-    _check_per_class(results)
-    tested = results.get("tested")
-    if not isinstance(tested, dict):
-        raise _Invalid("it doesn't say what was tested")
-    if tested.get("list") != run.record["inputs"].get("test"):
+    if results.tested.list != run.record.inputs.get("test"):
         raise _Invalid("tested on another test list than the one of its training")
-    when, finished = results.get("when"), run.record.get("finished")
-    if isinstance(when, str) and isinstance(finished, str) and when < finished:
-        raise _Invalid(f"tested at {when}, before its training ended at {finished}")
+    if run.record.final is not None and results.tested.weights != run.record.final:
+        raise _Invalid("tested with other weights than those that its training gave")
     return results
-
-
-def _check_per_class(results: dict[str, Any]) -> None:
-    of_classes = results.get("per_class")
-    if not isinstance(of_classes, list) or not all(map(_is_of_class, of_classes)):
-        raise _Invalid("its per_class can't be read")
-    images = sum(each["images"] for each in of_classes)
-    right = sum(each["right"] for each in of_classes)
-    count = len(of_classes)
-    if count != results["classes"] or images != results["images"]:
-        raise _Invalid(
-            f"{results['classes']} classes and {results['images']} images, but per class "
-            f"{count} and {images}"
-        )
-    if not math.isclose(right / images, results["top1"], abs_tol=1e-9):
-        raise _Invalid(
-            f"top1 is {results['top1']:.4f}, but per class {right} of {images} are right"
-        )
-
-
-def _is_of_class(said: object) -> bool:
-    """Whether this is what a test says of one class."""
-    if not isinstance(said, dict) or not isinstance(said.get("class"), str):
-        return False
-    images, right, accuracy = said.get("images"), said.get("right"), said.get("accuracy")
-    if type(images) is not int or type(right) is not int or not 0 <= right <= images:
-        return False
-    return accuracy is None or _is_share(accuracy)
 
 
 def _drop_other_test_lists(
@@ -412,12 +228,24 @@ def _drop_other_test_lists(
             groups.setdefault(run.but_seed, []).append(run)
     dropped: dict[Path, InvalidRecord] = {}
     for seeds in groups.values():
-        newest = max(seeds, key=lambda run: run.record.get("finished") or "")
+        if len({run.test_list for run in seeds}) == 1:
+            continue
+        newest = max(seeds, key=_order)
         for run in seeds:
             if run.test_list != newest.test_list:
                 why = f"tested on another test list than {newest.name}, which is newer"
                 dropped[run.folder.path] = InvalidRecord(run.folder.results, why)
     return _without_results(runs, dropped), list(dropped.values())
+
+
+def _order(run: RecordedRun) -> tuple[bool, int, str]:
+    """Later for a newer run: on today's test list, then by its number, which no clock counts.
+
+    Records written before runs were numbered have their time alone.
+    """
+    list_of_today = run.plan.data.list("test")
+    is_of_today = list_of_today.is_file() and sha256(list_of_today) == run.test_list
+    return (is_of_today, run.record.number, run.record.finished or "")
 
 
 def _without_results(runs: list[RecordedRun], dropped: Container[Path]) -> list[RecordedRun]:
@@ -437,7 +265,7 @@ def _drop_duplicates(runs: list[RecordedRun]) -> tuple[list[RecordedRun], list[I
     for same in groups.values():
         if len(same) == 1:
             continue
-        standard = [run for run in same if run.name == run.plan.name]
+        standard = [run for run in same if run.plan.has_standard_name]
         agree = len({run.right for run in same}) == 1
         kept = standard[0] if standard else same[0] if agree else None
         for run in same:

@@ -17,7 +17,7 @@ from experiments.similarity.feature_models import FC7, Model
 from experiments.similarity.heatmaps import Picture, centre, overlay, spread
 from experiments.similarity.index import scan
 from experiments.similarity.neighbours import Neighbour, neighbour, open_features
-from experiments.single_run import record as records
+from experiments.single_run.run_json import read_run_record
 from lib.errors import UserError, unknown
 
 
@@ -36,10 +36,10 @@ class Explanation:
 
 def data_of(model: Model) -> DataFolder:
     """The data folder that a run was trained on. Raises UserError when the model is no run."""
-    record = records.read(model.run.record) if model.run else None
+    record = read_run_record(model.run.record) if model.run else None
     if not record:
         raise UserError(f"{model.name} is no run: only a run of ours has classes to explain")
-    return DataFolder(Path(record["data"]))
+    return DataFolder(Path(record.data))
 
 
 def classes_of(model: Model, label: str | None = None) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from datasets.build import lmdb_record
 from datasets.folders import PARTS, DataFolder
 from datasets.image_files import images_below
 from datasets.imagelist import read_classes, read_list
-from datasets.lists import images_root
 from datasets.parallel import decode_all
+from datasets.records import images_root
 from experiments.similarity.feature_set import Item, images_hash
 from lib.caffe.messages import Datum
 from lib.errors import UserError
@@ -126,7 +126,7 @@ def task_collection(data: DataFolder, parts: Sequence[str] = PARTS) -> Collectio
     items, keys = [], []
     for part in parts:
         for entry in read_list(data.list(part), len(classes)):
-            if entry.path not in record["left_out"][part]:
+            if entry.path not in record.left_out[part]:
                 items.append(Item(entry.path, part, classes[entry.label]))
                 keys.append(entry.key)
     name = data.path.name + ("" if tuple(parts) == PARTS else "-" + "+".join(parts))
@@ -135,7 +135,7 @@ def task_collection(data: DataFolder, parts: Sequence[str] = PARTS) -> Collectio
         root=images_root(data),
         items=tuple(items),
         # The mean is that of the train images: it changes when the LMDBs are of other pictures.
-        fingerprint=images_hash(items, record["mean"], record["opencv"]),
+        fingerprint=images_hash(items, record.mean, record.opencv),
         task=data.path.name.split("-")[0],
         data=data,
         keys=tuple(keys),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +11,8 @@ from typing import Any
 
 from experiments.similarity.collection import Collection
 from experiments.similarity.feature_set import Source
-from experiments.single_run import record as records
 from experiments.single_run.folder import RUNS, RunFolder, run_folder
+from experiments.single_run.run_json import TRAINED, read_run_record
 from lib.errors import UserError, unknown
 from lib.files import sha256, write_text
 from models.cards import find_card, init_names
@@ -46,7 +47,28 @@ class Model:
 
     def request(self) -> dict[str, Any]:
         """The part of the worker's requests that names the model."""
-        return {name: str(getattr(self, name)) for name in ("deploy", "weights", "mean")}
+        files = {name: str(getattr(self, name)) for name in ("deploy", "weights", "mean")}
+        return {**files, "net": str(self.net) if self.net else None}
+
+    @property
+    def net(self) -> Path | None:
+        """The run's own train_val net, whose TEST phase says how pixels become its input."""
+        return self.run.train_val if self.run and self.run.train_val.is_file() else None
+
+    @cached_property
+    def transformation(self) -> str:
+        """ "" where the TEST net only crops and subtracts the model's mean; else one word for it.
+
+        Features of before this was recorded are those of "".
+        """
+        if self.net is None:
+            return ""
+        text = re.sub(r"#.*", "", self.net.read_text(encoding="utf-8", errors="replace"))
+        means = re.findall(r"""\bmean_file\s*:\s*["']([^"']*)["']""", text)
+        own = {str(self.mean), str(self.mean.resolve())}
+        changed = re.search(r"\b(?:scale|mean_value|force_gray|force_color)\s*:", text)
+        plain = bool(means) and set(means) <= own and not changed
+        return "" if plain else hashlib.sha256(text.encode()).hexdigest()
 
     def check_blob(self, blob: str) -> None:
         """Raise UserError when the deploy net has no such blob: before any work, Caffe's included.
@@ -67,6 +89,7 @@ class Model:
             model=self.name,
             blob=blob,
             batch=batch,
+            transformation=self.transformation,
             **self.hashes,
         )
 
@@ -111,18 +134,16 @@ def finished_runs() -> list[str]:
 
 
 def _from_run(task: str, folder: RunFolder, weights: Path | None = None) -> Model:
-    record = records.read(folder.record)
-    if not record or record["state"] != records.TRAINED:
-        raise UserError(
-            f"{folder.path} is {record['state'] if record else 'no run'}: train it first"
-        )
-    if not record.get("mean"):
+    record = read_run_record(folder.record)
+    if not record or record.state != TRAINED:
+        raise UserError(f"{folder.path} is {record.state if record else 'no run'}: train it first")
+    if not record.mean:
         raise UserError(f"{folder.record} does not name the run's mean: train it again")
     model = Model(
         name=f"{task}/{folder.path.name}",
         deploy=folder.deploy,
         weights=weights or folder.final,
-        mean=Path(record["mean"]),
+        mean=Path(record.mean),
         task=task,
         run=folder,
     )

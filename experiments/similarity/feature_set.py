@@ -24,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.errors import UserError
-from lib.files import require_space, write_text
+from lib.files import back_up, require_space, write_text
 
 Vectors = NDArray[np.float32]
 
 VECTORS, IMAGES, RECORD, PROGRESS = "features.npy", "images.csv", "record.json", "progress.json"
+_OWN = {VECTORS, IMAGES, RECORD, PROGRESS, "kept.npy"}
 
 
 class Item(NamedTuple):
@@ -52,6 +53,7 @@ class Source:
     mean: str  # SHA-256 of the mean
     blob: str
     batch: int  # images a forward pass: other batches change the last bits
+    transformation: str = ""  # how pixels become the input, where not by crop and mean alone
 
 
 class FeatureSet:
@@ -186,14 +188,14 @@ class Writer:
         record = {"source": asdict(self.source), "dims": self.dims, **more}
         (self._aside / PROGRESS).unlink(missing_ok=True)
         write_text(self._aside / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        old = self.path.with_name(f".{self.path.name}.old")
         if self.path.exists():
-            old = self.path.with_name(f".{self.path.name}.old")
-            shutil.rmtree(old, ignore_errors=True)
+            if old.exists():  # a call was killed in what follows
+                _discard(old, self.path)
             self.path.rename(old)
-            self._aside.rename(self.path)
-            shutil.rmtree(old)
-        else:
-            self._aside.rename(self.path)
+        self._aside.rename(self.path)
+        if old.exists():
+            _discard(old, self.path)
         return FeatureSet(self.path)
 
     def _drop(self, rows: set[int]) -> None:
@@ -231,6 +233,17 @@ class Writer:
             "broken": self.broken,
         }
         write_text(self._aside / PROGRESS, json.dumps(progress))
+
+
+def _discard(old: Path, new: Path) -> None:
+    """Delete the features in `old`; whatever else lies there is moved to `new`."""
+    for path in list(old.iterdir()):
+        if path.name in _OWN or (path.name.startswith("index-") and path.is_dir()):
+            continue
+        if (new / path.name).exists():
+            back_up(new / path.name)
+        path.rename(new / path.name)
+    shutil.rmtree(old)
 
 
 def write_images(path: Path, items: Sequence[Item]) -> None:

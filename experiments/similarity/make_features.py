@@ -13,7 +13,7 @@ from experiments.similarity.collection import Batch, Collection
 from experiments.similarity.extractor import Extractor
 from experiments.similarity.feature_models import BATCH, FC7, Model
 from experiments.similarity.feature_set import FeatureSet, Vectors, Writer, up_to_date
-from experiments.single_run import record as records
+from experiments.single_run.run_json import now
 from lib.caffe.device import Device
 from lib.cli import bar
 from lib.errors import UserError
@@ -65,7 +65,7 @@ def make_features(
             mean=str(model.mean),
             left_out=left_out,
             engine=device.about,
-            when=records.now(),
+            when=now(),
         )
 
 

@@ -7,11 +7,17 @@ import shutil
 from pathlib import Path
 
 from experiments.single_run import curve
-from experiments.single_run import record as records
 from experiments.single_run.fingerprint import differences
 from experiments.single_run.folder import RunFolder
+from experiments.single_run.json_records import InvalidRecord
+from experiments.single_run.run_json import read_run_record
 from lib.errors import UserError
 
+# What a training leaves that ended before it had computed anything.
+_WITHOUT_WORK = {
+    *("run.json", "caffe.log", "curve.csv", ".solver.in_use.prototxt"),
+    *("train_val.prototxt", "deploy.prototxt", "solver.prototxt", "snapshots"),
+}
 _NAME = re.compile(r"(?P<run>.+)\.old-(?P<number>\d+)")
 
 
@@ -28,6 +34,13 @@ def has_work(folder: RunFolder) -> bool:
         return curve.reached(folder.curve) > 0
     except UserError:
         return True  # a curve that can't be read is no reason to write over it
+
+
+def _has_other_files(folder: RunFolder) -> bool:
+    """Whether a run's folder holds anything but what a training without work leaves."""
+    return folder.path.exists() and any(
+        path.name not in _WITHOUT_WORK for path in folder.path.iterdir()
+    )
 
 
 def set_aside(folder: RunFolder) -> Path:
@@ -47,13 +60,13 @@ def bring_back(folder: RunFolder, inputs: dict[str, str]) -> str | None:
     """
     for old in sorted(all_aside(folder), key=_number, reverse=True):
         try:
-            record = records.read(old / folder.record.name)
-        except UserError:
+            record = read_run_record(old / folder.record.name)
+        except InvalidRecord:
             continue
-        if record is None or differences(record["inputs"], inputs):
+        if record is None or differences(record.inputs, inputs):
             continue
         instead = ""
-        if has_work(folder):
+        if has_work(folder) or _has_other_files(folder):
             instead = f", and what was there is now {set_aside(folder)}"
         elif folder.path.exists():
             shutil.rmtree(folder.path)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 
 from datasets.folders import DataFolder
-from experiments.single_run import record as records
+from datasets.imagelist import read_classes, read_list
+from datasets.records import read_lmdb_record
 from experiments.single_run.confusion import draw_confusion
 from experiments.single_run.folder import RunFolder, check_run_name, run_folder
+from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.metrics import Scores, score
+from experiments.single_run.results_json import Results, Tested, read_results, write_results
+from experiments.single_run.run_json import TRAINED, now, read_run_record
 from lib.caffe.client import Event
 from lib.caffe.device import Device, add_device_flags, pick_device
 from lib.cli import Parser, bar, run
+from lib.display import escaped
 from lib.errors import UserError
-from lib.files import sha256, whole_file, write_text
+from lib.files import sha256, whole_file
 
 
 def main() -> None:
@@ -29,49 +33,57 @@ def main() -> None:
     check_run_name(arguments.run)
     folder = run_folder(arguments.task, arguments.run)
     data = DataFolder(arguments.data)
-    record = records.read(folder.record)
-    if not record or record["state"] != records.TRAINED or not folder.final.exists():
-        state = record["state"] if record else "not there"
+    record = read_run_record(folder.record)
+    if not record or record.state != TRAINED or not folder.final.exists():
+        state = record.state if record else "not there"
         raise UserError(f"{folder.path} is {state}: it can be tested once it is trained")
     if not data.list("test").is_file():
         raise UserError(
             f"{data.list('test')} is missing: `make lists TASK={arguments.task}` makes it"
         )
-    tested = {"weights": sha256(folder.final), "list": sha256(data.list("test"))}
-    results = _results(folder)
-    if arguments.force or results is None or results["tested"] != tested:
-        results = _test(folder, data, tested, arguments)
+    tested = Tested(weights=sha256(folder.final), list=sha256(data.list("test")))
+    if record.final is not None and tested.weights != record.final:
+        raise UserError(
+            f"{folder.final} is not what its training gave (another SHA-256 than in "
+            f"{folder.record.name}): put that file back, or train again with FORCE=1"
+        )
+    results = _kept_results(folder)
+    if arguments.force or results is None or results.tested != tested:
+        results = score_weights(
+            folder.final,
+            folder.train_val,
+            data,
+            pick_device(arguments),
+            out=folder.path,
+            task=arguments.task,
+            tested=tested,
+        )
+        write_results(folder.results, results)  # last, when all else is there
     _print(results, folder)
     _print_left_out(data)
 
 
-def _test(
-    folder: RunFolder, data: DataFolder, tested: dict[str, str], arguments: argparse.Namespace
-) -> dict[str, Any]:
-    """Predict and score; write results.json last, when all else is there."""
-    device = pick_device(arguments)
-    found = score_weights(
-        folder.final, folder.train_val, data, device, out=folder.path, task=arguments.task
-    )
-    results = {**found, "tested": tested, "when": records.now(), "engine": device.about}
-    write_text(folder.results, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    return results
-
-
 def score_weights(
-    weights: Path, train_val: Path, data: DataFolder, device: Device, *, out: Path, task: str
-) -> dict[str, Any]:
+    weights: Path,
+    train_val: Path,
+    data: DataFolder,
+    device: Device,
+    *,
+    out: Path,
+    task: str,
+    tested: Tested,
+) -> Results:
     """Score weights on every test image of `data`, through the TEST phase of `train_val`.
 
     Writes predictions.csv, confusion.csv and confusion.png to the folder `out`; returns the
-    metrics of metrics.Scores, with per_class. Raises UserError when net and data don't fit, or
+    metrics, not written yet. Raises UserError when net and data don't fit, or
     there is no LMDB.
     """
     for path in (data.lmdb_record, data.lmdb("test") / "data.mdb"):
         if not path.is_file():
             raise UserError(f"{path} is missing: `make lmdb TASK={task}` makes it")
     keys, labels = _expected(data.list("test"), data)
-    classes = data.classes.read_text(encoding="utf-8").splitlines()
+    classes = read_classes(data.classes)
     probabilities = _predict(weights, train_val, data, labels, device, out)
     if probabilities.shape[1] != len(classes):
         raise UserError(
@@ -83,7 +95,16 @@ def score_weights(
     _write_confusion(out / "confusion.csv", scores, classes)
     title = f"{task}: top-1 {scores.summary['top1']:.1%} of {len(labels)} test images"
     draw_confusion(scores.confusion, classes, out / "confusion.png", title)
-    return {**scores.summary, "per_class": scores.per_class}
+    return msgspec.convert(
+        {
+            **scores.summary,
+            "per_class": scores.per_class,
+            "tested": msgspec.to_builtins(tested),
+            "when": now(),
+            "engine": device.about,
+        },
+        Results,
+    )
 
 
 def _predict(
@@ -129,14 +150,18 @@ def _predict(
 
 def _expected(path: Path, data: DataFolder) -> tuple[list[str], np.ndarray]:
     """Image paths and labels of a list, in order, without those left out of its LMDB as broken."""
-    left_out = set(json.loads(data.lmdb_record.read_text(encoding="utf-8"))["left_out"]["test"])
-    pairs = [line.rsplit(" ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
-    kept = [(image, int(label)) for image, label in pairs if image not in left_out]
+    left_out = read_lmdb_record(data).left_out["test"]
+    entries = read_list(path, len(read_classes(data.classes)))
+    kept = [(entry.path, entry.label) for entry in entries if entry.path not in left_out]
     return [image for image, _ in kept], np.array([label for _, label in kept])
 
 
 def _write_predictions(
-    path: Path, keys: list[str], labels: np.ndarray, probabilities: np.ndarray, classes: list[str]
+    path: Path,
+    keys: list[str],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    classes: list[str],
 ) -> None:
     """predictions.csv: a line an image, with its true class and its five likeliest."""
     likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
@@ -147,7 +172,7 @@ def _write_predictions(
         writer.writerow(["image", "true", "right", *header])
         for key, label, row, five in zip(keys, labels, probabilities, likeliest, strict=True):
             best = [value for each in five for value in (classes[each], f"{row[each]:.6f}")]
-            writer.writerow([key, classes[label], int(five[0] == label), *best])
+            writer.writerow([escaped(key), classes[label], int(five[0] == label), *best])
 
 
 def _write_confusion(path: Path, scores: Scores, classes: list[str]) -> None:
@@ -159,23 +184,22 @@ def _write_confusion(path: Path, scores: Scores, classes: list[str]) -> None:
             writer.writerow([name, *row])
 
 
-def _results(folder: RunFolder) -> dict[str, Any] | None:
+def _kept_results(folder: RunFolder) -> Results | None:
     """The results as they stand, or None when there are none that can be read."""
     try:
-        found = json.loads(folder.results.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_results(folder.results)
+    except InvalidRecord:
         return None
-    return found if isinstance(found, dict) and "tested" in found else None
 
 
-def _print(results: dict[str, Any], folder: RunFolder) -> None:
+def _print(results: Results, folder: RunFolder) -> None:
     print(
-        f"test accuracy {results['top1']:.1%} (top-1) of {results['images']} images, "
-        f"{results['classes']} classes; chance {results['chance']:.1%}, "
-        f"always the largest class {results['majority']:.1%}"
+        f"test accuracy {results.top1:.1%} (top-1) of {results.images} images, "
+        f"{results.classes} classes; chance {results.chance:.1%}, "
+        f"always the largest class {results.majority:.1%}"
     )
-    top5 = f"top-5 {results['top5']:.1%}, " if results["classes"] > 5 else ""
-    print(f"{top5}macro F1 {results['macro_f1']:.3f}, weighted F1 {results['weighted_f1']:.3f}")
+    top5 = f"top-5 {results.top5:.1%}, " if results.classes > 5 else ""
+    print(f"{top5}macro F1 {results.macro_f1:.3f}, weighted F1 {results.weighted_f1:.3f}")
     print(f"record            {folder.record}\nresults           {folder.results}")
     print(f"predictions       {folder.path / 'predictions.csv'}")
     print(f"curve             {folder.path / 'curve.png'}")
@@ -186,7 +210,7 @@ def _print_left_out(data: DataFolder) -> None:
     """Remind of images that are in no LMDB: these results are without them."""
     if not data.lmdb_record.is_file():
         return  # the LMDBs went, the results stayed
-    left_out = json.loads(data.lmdb_record.read_text(encoding="utf-8"))["left_out"]
+    left_out = read_lmdb_record(data).left_out
     counts = [f"{part} {len(images)}" for part, images in left_out.items() if images]
     if counts:
         print(f"left out as broken: {', '.join(counts)} images; {data.lmdb_record} names them")

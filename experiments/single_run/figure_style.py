@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,14 @@ from lib.files import whole_file
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WIDTH = 7.2  # inches: the text of a page; letters of 8 points stay 8 points in print
+WIDTH = 18 / 2.54  # inches: the text of a page, 18 cm; letters of 8 points are 8 in print
+COLUMN = 9 / 2.54  # a column of a page, 9 cm
+SMALLEST = 6.0  # points: no letter of a figure is smaller where it is printed
+TITLE_SIZE = 9.0
 DPI = 200
 
 _FONT = "DejaVu Sans"  # matplotlib's own
+_ASPECT = 0.6  # width of its letters over their size, on average and a little more
 
 
 def look(names: Iterable[str] = ()) -> dict[Any, Any]:
@@ -27,9 +32,11 @@ def look(names: Iterable[str] = ()) -> dict[Any, Any]:
     return {
         "font.size": 8,
         "font.family": [_FONT, *_more_fonts(set("".join(names)))],
-        "axes.titlesize": 9,
+        "axes.titlesize": TITLE_SIZE,
         "axes.labelsize": 8,
-        "legend.fontsize": 8,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "legend.fontsize": 7,
         "legend.frameon": False,
         "pdf.fonttype": 42,  # letters stay letters, not outlines
         "text.parse_math": False,
@@ -45,6 +52,30 @@ def save_figure(figure: Figure, path: Path, dpi: int = DPI) -> None:
 def shortened(name: str, longest: int) -> str:
     """The name, or as much of it as has room in so many letters."""
     return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def is_column(width: float) -> bool:
+    """Whether a figure of this width (inches) is for a column, not for a whole page."""
+    return width < (COLUMN + WIDTH) / 2
+
+
+def letters_in(width: float, size: float = TITLE_SIZE) -> int:
+    """About how many letters of `size` points have room in `width` inches."""
+    return max(1, int(width * 72 / (size * _ASPECT)))
+
+
+def wrapped_title(title: str, width: float, size: float = TITLE_SIZE) -> str:
+    """A title in as many lines as it needs in a figure of this width (inches).
+
+    Names of files and runs are broken after - _ / too, where a line has no blank.
+    """
+    lines, longest = [""], letters_in(width * 0.97, size)
+    for part in re.findall(r"\S*?[-_/](?=\S)|\S+\s*|\s+", title):
+        for piece in (part[n : n + longest] for n in range(0, len(part), longest)):
+            if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > longest:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(line.strip() for line in lines)
 
 
 def _more_fonts(letters: set[str]) -> list[str]:

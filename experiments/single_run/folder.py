@@ -1,22 +1,16 @@
-"""What a run is called and where its files lie: the one home of that knowledge."""
+"""Where the files of a run lie."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from lib.cli import Parser
-from lib.cli import run as run_tool
-from lib.errors import UserError, unknown
-from prototxt.caffenet import SCENARIOS
-from prototxt.settings import PAPER, Settings, add_settings_flags, settings_from
+from lib.errors import UserError
 
 RUNS = Path("experiments/runs")
 PROTOTXTS = Path("prototxt")
 
-# Settings that change nothing but how the same numbers are computed stay out of the name.
-_UNNAMED = {"device_batch"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -77,25 +71,6 @@ class RunFolder:
         return self.path / "results.json"
 
 
-def run_name(init: str, scenario: str, settings: Settings, data_suffix: str = "") -> str:
-    """The name of a run: init and scenario, then whatever differs from the paper's settings.
-
-    `data_suffix` tells apart runs on other splits of the same task ('-seed2', '-by_work').
-    """
-    parts = [init.replace("run:", "run.").replace("/", "."), scenario]
-    for each in fields(Settings):
-        value = getattr(settings, each.name)
-        if each.name not in _UNNAMED and value != getattr(PAPER, each.name):
-            parts.append(f"{each.name}{_short(value)}")
-    return "-".join(parts) + (f"-data{data_suffix}" if data_suffix else "")
-
-
-def _short(value: float) -> str:
-    """A number, as short as tells it from any other."""
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
-
-
 def run_folder(task: str, name: str) -> RunFolder:
     """The folder of a run of a task."""
     return RunFolder(RUNS / task / name)
@@ -110,24 +85,3 @@ def check_run_name(name: str) -> None:
     """Raise UserError unless `name` can be a folder and a word in make and prototxt."""
     if not _NAME.fullmatch(name):
         raise UserError(f"RUN={name}: a run's name is letters, digits and . _ + - only")
-
-
-def main() -> None:
-    """Print the name that a run's settings give it."""
-    parser = Parser(description=main.__doc__)
-    parser.add_argument("--init", required=True, help="weights that training starts from")
-    parser.add_argument("--scenario", default="all", help="which layers learn")
-    parser.add_argument("--data-suffix", default="", help="suffix of the data folder, if any")
-    add_settings_flags(parser)
-    arguments = parser.parse_args()
-    if arguments.scenario not in SCENARIOS:
-        raise unknown("scenario", arguments.scenario, SCENARIOS)
-    print(
-        run_name(
-            arguments.init, arguments.scenario, settings_from(arguments), arguments.data_suffix
-        )
-    )
-
-
-if __name__ == "__main__":
-    run_tool(main)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.single_run.curve import Point
-from experiments.single_run.figure_style import WIDTH, look, save_figure
+from experiments.single_run.figure_style import WIDTH, look, save_figure, wrapped_title
 
 _TRAIN, _VAL = "#0072b2", "#d55e00"  # told apart by colour-blind readers too (Okabe and Ito)
 
 
 def draw_curve(points: list[Point], path: Path, title: str) -> None:
-    """Draw training loss, validation loss and validation accuracy over the epochs, as PNG."""
+    """Draw training loss, validation loss and validation accuracy over the epochs, as PNG and PDF.
+
+    The PDF lies beside `path`, the PNG.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -24,12 +27,12 @@ def draw_curve(points: list[Point], path: Path, title: str) -> None:
         above.plot([p.epoch for p in validated], [p.val_loss for p in validated], color=_VAL)
         above.legend(["training", "validation"])
         above.set_ylabel("loss")
-        above.set_title(title)
+        above.set_title(wrapped_title(title, WIDTH))
         below.plot([p.epoch for p in validated], [p.val_accuracy for p in validated], color=_VAL)
         below.set_ylabel("validation accuracy")
         below.set_xlabel("epoch")
-        below.set_ylim(0, 1)
         for axes in (above, below):
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(alpha=0.3)
+        save_figure(figure, path.with_suffix(".pdf"))
         save_figure(figure, path)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets.folders import DataFolder
-from experiments.single_run import record as records
 from experiments.single_run.folder import run_folder
+from experiments.single_run.run_json import TRAINED, read_run_record
 from lib.errors import UserError, unknown
 from models.cards import MODELS, find_card, init_names
 from models.compare import CAFFENET, Shapes
@@ -65,16 +65,16 @@ def _own_run(word: str) -> Start:
     if not (task and slash and name):
         raise UserError(f"INIT={word}: an earlier run is named run:<task>/<run>")
     folder = run_folder(task, name)
-    record = records.read(folder.record)
-    if not record or record["state"] != records.TRAINED or not folder.final.exists():
+    record = read_run_record(folder.record)
+    if not record or record.state != TRAINED or not folder.final.exists():
         raise UserError(f"INIT={word}: {folder.path} is no finished run; `make status` lists them")
     last = last_layer(task)
     layers = {  # its net may have been edited
-        layer["name"]: tuple(tuple(shape) for shape in layer["shapes"])
-        for layer in record["layers"]
-        if layer["name"] != last
+        layer.name: tuple(tuple(shape) for shape in layer.shapes)
+        for layer in record.layers or []
+        if layer.name != last
     }
-    return Start(word, folder.final, Path(record["mean"]), last, [], layers)
+    return Start(word, folder.final, Path(record.mean), last, [], layers)
 
 
 def _from_root(path: Path) -> Path:

@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -23,7 +24,7 @@ from experiments.single_run.curve import Curve, Point, reached
 from experiments.single_run.fingerprint import differences, digest, fingerprint, git_commit
 from experiments.single_run.folder import RunFolder, check_run_name, prototxt_folder, run_folder
 from experiments.single_run.plots import draw_curve
-from experiments.single_run.snapshots import newest_whole, prune
+from experiments.single_run.snapshots import Snapshot, Snapshots
 from experiments.single_run.start import Start, find_start
 from lib.caffe.client import Event, Interrupted
 from lib.caffe.device import Device, add_device_flags, pick_device
@@ -31,10 +32,10 @@ from lib.caffe.same_bits import engine_changes
 from lib.cli import Parser, bar, run
 from lib.errors import UserError
 from lib.exclusive_lock import exclusive_lock
-from lib.files import readable, require_space
+from lib.files import back_up, readable, require_space
 from models.compare import Comparison, check_weights
 from models.store import require
-from prototxt.read import read_solver
+from prototxt.read import read_nets, read_solver
 from prototxt.settings import Settings, add_settings_flags, settings_from
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def main() -> None:
         task=arguments.task,
         name=arguments.run,
         scenario=arguments.scenario,
-        settings=settings_from(arguments),
+        settings=settings_from(vars(arguments)),
         data=DataFolder(arguments.data),
         start=find_start(arguments.init, arguments.task, DataFolder(arguments.data)),
         device=pick_device(arguments),
@@ -87,6 +88,11 @@ def main() -> None:
 
 def train(job: Job, *, keep_all: bool = False, force: bool = False) -> None:
     """Train `job`, resuming from its newest whole snapshot; a finished run is left as it is.
+
+    Where `caffe train` has gone on from a snapshot of the run, its newest whole one is resumed
+    from, and that is said and recorded. No file that this run did not write is deleted or written
+    over: where one has the name of a snapshot to come, it is backed up, or, outside the run's
+    folder, the training is refused.
 
     A run made from other files than today's (an edited prototxt, say) is moved aside, not lost, and
     only when Caffe can train by those files. Once they are as they were, that run is brought back.
@@ -99,11 +105,14 @@ def train(job: Job, *, keep_all: bool = False, force: bool = False) -> None:
             print(f"{job.folder.path}: trained already, up to date")
             return
         require_space(job.folder.path, _ROOM, "weights and snapshots of this run")
+        run = record["id"] if record and "id" in record else uuid.uuid4().hex
+        found = Snapshots(_snapshot_prefix(job), digest(inputs), run)
         if record is None and has_work(job.folder):
             _try_out(job)
+            _refuse_to_overwrite(_others(job, found, 0))
             aside = set_aside(job.folder)
             print(f"{job.folder.path}: begun anew ({why}); what was there is now {aside}")
-        Training(job, inputs, record, keep_all, held).go()
+        Training(job, inputs, record, found, keep_all, held).go()
 
 
 class Training:
@@ -114,6 +123,7 @@ class Training:
         job: Job,
         inputs: dict[str, str],
         record: records.Record | None,
+        found: Snapshots,
         keep_all: bool,
         lock: int,
     ) -> None:
@@ -122,24 +132,28 @@ class Training:
         self.folder = job.folder
         self._name = f"train {job.task}/{job.name}"
         self.keep_all = keep_all
-        solver = job.prototxts / "solver.prototxt"
-        self.prefix = Path(read_solver(solver).snapshot_prefix or solver.with_suffix(""))
-        if self.prefix.is_dir():  # as Caffe does (UpgradeSnapshotPrefixProperty)
-            self.prefix /= solver.stem
-        self.prefix.parent.mkdir(parents=True, exist_ok=True)
+        self.found = found
+        found.prefix.parent.mkdir(parents=True, exist_ok=True)
         self.folder.path.mkdir(parents=True, exist_ok=True)
-        self.inputs = digest(inputs)
+        found.clear_halves()
         # The worker may have been ahead of us when we were killed: what it validated before a
         # snapshot that we did not hear of is not in the curve.
         known = reached(self.folder.curve) if record else -1
-        snapshot = newest_whole(self.prefix, self.inputs, known)
-        self.resume = snapshot.state if snapshot else None
+        snapshot = found.newest(known)
         if known > 0 and not snapshot:
             print(f"{self.folder.path}: no whole snapshot is there: it begins from the beginning")
-        self.record = record or self._new_record(inputs)
+        self.by_caffe = self._look_for_caffes(snapshot) if snapshot else None
+        start = self.by_caffe or snapshot
+        self.resume = start.state if start else None
+        self._make_way(start.iteration if start else 0)
+        # What the curve has after our own snapshot is not what `caffe train` went through.
         self.curve = Curve(self.folder.curve, snapshot.iteration if snapshot else None)
+        self.record = record or self._new_record(inputs)
+        self.record["id"] = found.run
         self.comparison = None if self.resume else _look_at_weights(job)
-        self.train_images = 0  # the worker counts them
+        nets = read_nets(job.prototxts / "train_val.prototxt")
+        self.train_images = _records(nets.train_source or str(job.data.lmdb("train")))
+        self.val_images = _records(nets.test_source)
         self.began = time.monotonic() - self.curve.seconds
         self.bar: tqdm[Any] | None = None  # of the replay, then of the training
         self.since: list[Event] = []  # iterations since the last point of the curve
@@ -148,7 +162,13 @@ class Training:
         """Run the worker and keep the record true, however it ends."""
         for name in ("train_val", "deploy", "solver"):
             shutil.copyfile(self.job.prototxts / f"{name}.prototxt", self._kept(name))
-        if self.resume:
+        if self.by_caffe:
+            print(
+                f"{self.folder.path}: goes on from {self.resume}, made since by `caffe train` (it "
+                "has no marker of this run): no promise that the weights will be those of an "
+                "uninterrupted run; to go on from the run's own snapshot, move it away"
+            )
+        elif self.resume:
             print(f"{self.folder.path}: goes on from {self.resume}")
         else:
             self.folder.log.unlink(missing_ok=True)
@@ -163,8 +183,8 @@ class Training:
             )
         except Interrupted:
             self._save(records.INTERRUPTED, reason="interrupted")
-            newest = newest_whole(self.prefix, self.inputs)
-            where = f"from iteration {newest.iteration}" if newest else "from the beginning"
+            there = [each.iteration for each in (self.found.newest(), self.by_caffe) if each]
+            where = f"from iteration {max(there)}" if there else "from the beginning"
             raise Interrupted(
                 f"interrupted; the same make line goes on {where} ({self.folder.path})"
             ) from None
@@ -175,15 +195,56 @@ class Training:
             self._close_bar()
         self._finish(done)
 
+    def _look_for_caffes(self, own: Snapshot) -> Snapshot | None:
+        """The newest whole snapshot that `caffe train` has made since `own`, of the same net."""
+        solver = self.job.prototxts / "solver.prototxt"
+        made = self.found.by_caffe(own, read_solver(solver).max_iter)
+        if not made:
+            return None
+        answer = self.job.device.engine.call(
+            "restorable",
+            {
+                "solver": str(solver),
+                "gpu": self.job.device.gpu,
+                "snapshots": [
+                    {
+                        "iteration": each.iteration,
+                        "weights": str(each.weights),
+                        "state": str(each.state),
+                    }
+                    for each in made
+                ],
+            },
+        )
+        for why in answer["refused"]:
+            print(f"{self.folder.path}: a snapshot that is not this run's is not used: {why}")
+        return None if answer["chosen"] is None else made[answer["chosen"]]
+
+    def _make_way(self, start: int) -> None:
+        """Clear the names of the snapshots to come after iteration `start`, and of the weights.
+
+        Raises UserError where a file outside the run's folder has such a name.
+        """
+        others = _others(self.job, self.found, start)
+        _refuse_to_overwrite(others)
+        self.found.remove_after(start)
+        final = [self.folder.final] if self.folder.final.exists() else []
+        for path in others.inside + final:
+            backup = back_up(path)
+            print(f"{path}: this training will write a file of that name; it is now {backup}")
+
     def _request(self) -> dict[str, Any]:
         best = self.curve.best
         return {
             **_nets(self.job),
             "weights": str(self.job.start.weights) if self.job.start.weights else None,
             "run": str(self.folder.path),
-            "snapshot_prefix": str(self.prefix),
-            "inputs": self.inputs,
+            "snapshot_prefix": str(self.found.prefix),
+            "aside": str(self.found.aside),
+            "inputs": self.found.inputs,
+            "id": self.found.run,
             "resume": str(self.resume) if self.resume else None,
+            "validation_images": self.val_images,
             "validated": self.curve.last_validated,
             "best": best.val_accuracy if best else None,
         }
@@ -206,7 +267,7 @@ class Training:
             if not self.curve.points or self.curve.points[-1].iteration < event["iteration"]:
                 self._add_point(event["iteration"])  # so that the curve tells that it is known
             if not self.keep_all:
-                prune(self.prefix, _KEPT_SNAPSHOTS)
+                self.found.prune(_KEPT_SNAPSHOTS)
 
     def _new_bar(self, what: str, unit: str, total: int, initial: int = 0) -> tqdm[Any]:
         self._close_bar()
@@ -223,7 +284,6 @@ class Training:
 
     def _on_start(self, event: Event) -> None:
         self._new_bar(self._name, "it", event["max_iter"], event["iteration"])
-        self.train_images = event["train_images"] or _records(str(self.job.data.lmdb("train")))
         self.record["batch"] = event["batch"]
         self.record["max_iter"] = event["max_iter"]
         if event["iteration"] == 0:
@@ -293,7 +353,7 @@ class Training:
         self.record["finished"] = records.now()
         self._save(records.TRAINED, reason=None)
         if not self.keep_all:
-            prune(self.prefix, 0)
+            self.found.prune(0)
         draw_curve(self.curve.points, self.folder.path / "curve.png", title=self.job.name)
         size = readable(self.folder.final.stat().st_size)
         print(f"{self.folder.final}: {size}, after {done['iteration']} iterations")
@@ -320,6 +380,7 @@ class Training:
         sitting = {
             "began": records.now(),
             "resumed_from": str(self.resume) if self.resume else None,
+            "resumed_from_caffe_train": self.by_caffe is not None,
             "host": socket.gethostname(),
             "engine": self.job.device.about,
             "gpu": self.job.device.gpu,
@@ -367,6 +428,41 @@ def _record_of(
     if record is None:
         return None, f"{folder.record.name} is missing"
     return None, f"{', '.join(_INPUTS_WORDS.get(name, name) for name in changed)} changed"
+
+
+def _snapshot_prefix(job: Job) -> Path:
+    """How the paths of a run's snapshots begin (UpgradeSnapshotPrefixProperty, in Caffe)."""
+    solver = job.prototxts / "solver.prototxt"
+    prefix = Path(read_solver(solver).snapshot_prefix or solver.with_suffix(""))
+    return prefix / solver.stem if prefix.is_dir() else prefix
+
+
+@dataclass(frozen=True)
+class _Others:
+    """Files that a run did not write, with names of its snapshots to come."""
+
+    inside: list[Path]  # in the run's folder
+    outside: list[Path]
+
+
+def _others(job: Job, found: Snapshots, start: int) -> _Others:
+    """What is in the way of the snapshots due after iteration `start`."""
+    solver = read_solver(job.prototxts / "solver.prototxt")
+    home = job.folder.path.resolve()
+    paths = found.others(start, solver.snapshot, solver.max_iter)
+    inside = [path for path in paths if path.parent.resolve().is_relative_to(home)]
+    return _Others(inside, [path for path in paths if path not in inside])
+
+
+def _refuse_to_overwrite(others: _Others) -> None:
+    """Raise UserError where a file outside the run's folder is in the way."""
+    if others.outside:
+        more = f" (and {len(others.outside) - 1} more)" if len(others.outside) > 1 else ""
+        raise UserError(
+            f"{others.outside[0]}{more} is there already and was not written by this run, which "
+            "would write a file of that name: move it away, or give the solver another "
+            "snapshot_prefix"
+        )
 
 
 def _try_out(job: Job) -> None:

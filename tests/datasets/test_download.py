@@ -382,8 +382,11 @@ def test_a_half_file_of_a_killed_download_is_removed(server: Server, tmp_path: P
     half = tmp_path / "images" / "a" / ".b.jpg.0.part"
     half.parent.mkdir(parents=True)
     half.write_bytes(server.picture[:100])
-    get(server, tmp_path / "images", "a/c.jpg")
-    assert files(tmp_path / "images") == {"a/c.jpg"}
+    others = {"a/.b.jpg.part", "a/.scan.0.part", ".film.mkv.part"}
+    for name in others:
+        (tmp_path / "images" / name).write_text("somebody's own")
+    get(server, tmp_path / "images", "a/b.jpg", "a/c.jpg")
+    assert files(tmp_path / "images") == {"a/b.jpg", "a/c.jpg", *others}
 
 
 def test_failures_are_written_as_a_table_and_removed_when_none_is_left(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from datasets.folders import PARTS, DataFolder, data_folder, lists_command
-from datasets.lists import images_root, read_record
+from datasets.lists import read_record
+from datasets.records import images_root
 from lib.errors import UserError
 
 TASK = '[small]\nsource = "met"\nlabel = "nationality"\nat_least = 5\n'
@@ -60,9 +61,9 @@ def test_lists_as_caffe_reads_them(place: Path) -> None:
         image, label = line.split(" ")
         assert label == ("1" if int(image.removesuffix(".jpg")) < 30 else "0")
     record = read_record(folder)
-    assert record["counts"] == {"train": 28, "val": 4, "test": 8}
-    assert record["classes"]["Dutch"] == {"train": 7, "val": 1, "test": 2}
-    assert record["left_out"] == {"class without at least 5 images": 2}
+    assert record.counts == {"train": 28, "val": 4, "test": 8}
+    assert record.classes["Dutch"] == {"train": 7, "val": 1, "test": 2}
+    assert record.left_out == {"class without at least 5 images": 2}
     assert images_root(folder) == place / "raw" / "met" / "images"
 
 
@@ -99,7 +100,7 @@ def test_by_work_keeps_a_work_on_one_side(place: Path) -> None:
         for line in folder.list(part).read_text().splitlines():
             sides.setdefault(int(line.split(".")[0]) // 2, set()).add(part)
     assert all(len(side) == 1 for side in sides.values())
-    assert read_record(folder)["split"] == "by_work"
+    assert read_record(folder).split == "by_work"
 
 
 @pytest.mark.parametrize("stop_before", ["train.txt", "test.txt", "lists.json"])
@@ -127,7 +128,7 @@ main()
     with pytest.raises(UserError, match="no lists in"):
         read_record(folder)
     assert make(place, "--seed", "2").returncode == 0
-    assert read_record(folder)["seed"] == 2
+    assert read_record(folder).seed == 2
     left = {path.name for path in folder.path.iterdir()}
     assert left >= {"classes.txt", "train.txt", "val.txt", "test.txt", "lists.json"}
 
@@ -150,13 +151,28 @@ def test_a_list_changed_afterwards_is_noticed_and_kept_till_forced(place: Path) 
     assert folder.list("val").read_bytes() == whole
 
 
+def test_lists_of_others_are_backed_up(place: Path) -> None:
+    folder = DataFolder(place / "data")
+    folder.path.mkdir()
+    folder.list("train").write_text("a list made by hand 0\n")
+    done = make(place)
+    backup = folder.path / "train.txt.backup-1"
+    assert f"it is now {backup}" in done.stdout
+    assert backup.read_text() == "a list made by hand 0\n"
+    folder.list("val").write_text("changed by hand 0\n")
+    make(place, "--force")
+    assert (folder.path / "val.txt.backup-1").read_text() == "changed by hand 0\n"
+    make(place, "--seed", "5")
+    assert len(list(folder.path.glob("*.backup-*"))) == 2, "our own are just replaced"
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"sha256": 3}'])
 def test_a_damaged_record_is_noticed_and_made_again(place: Path, text: str) -> None:
     make(place)
     folder = DataFolder(place / "data")
     whole = folder.record.read_bytes()
     folder.record.write_text(text)
-    with pytest.raises(UserError, match="is damaged; make the lists again"):
+    with pytest.raises(UserError, match=r"is damaged .*; make the lists again"):
         read_record(folder)
     make(place)
     assert folder.record.read_bytes() == whole
@@ -169,8 +185,8 @@ def test_a_missing_image_is_a_counted_warning(place: Path) -> None:
     assert "warning: 1 image of the catalogue not found" in done.stderr
     assert "3.jpg (objects.json object 3)" in done.stderr
     record = read_record(DataFolder(place / "data"))
-    assert record["left_out"]["image file missing"] == 1
-    assert record["warnings"][0]["rows"] == ["3.jpg (objects.json object 3)"]
+    assert record.left_out["image file missing"] == 1
+    assert record.warnings[0]["rows"] == ["3.jpg (objects.json object 3)"]
 
 
 def test_a_class_without_images_is_an_error(place: Path) -> None:

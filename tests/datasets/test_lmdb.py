@@ -261,8 +261,8 @@ def test_a_decoders_warning_is_recorded_with_its_image(folder: DataFolder, image
     data[middle : middle + 40] = b"\x55" * 40
     path.write_bytes(data)
     record = build_lmdbs(folder, images, workers=1)
-    assert list(record["decoder_warnings"]) == ["artist 1/1.jpg"]
-    assert "JPEG" in record["decoder_warnings"]["artist 1/1.jpg"]
+    assert list(record.decoder_warnings) == ["artist 1/1.jpg"]
+    assert "JPEG" in record.decoder_warnings["artist 1/1.jpg"]
 
 
 def _wait_for(found: Callable[[], object], seconds: float = 30) -> None:
@@ -339,6 +339,34 @@ main()
     assert done.stdout.startswith("built "), done.stderr
     assert verify_lmdbs(folder, images, images=10) == []
     assert not list(folder.path.glob(".*_lmdb.*"))
+    assert not list(folder.path.glob("*.backup-*")), "a killed build knows its own"
+    assert not list(folder.path.glob(".lmdb.json.*"))
+
+
+def test_lmdbs_and_a_mean_of_others_are_backed_up(folder: DataFolder, images: Path) -> None:
+    """They were put there by hand: made by convert_imageset, or a mean of another set."""
+    with LmdbWriter(folder.lmdb("train"), 1) as writer:
+        writer.put(b"of somebody else", b"")
+    folder.mean.write_bytes(b"of somebody else")
+    first = tool("make_lmdb", "--data", folder.path)
+    assert first.stdout.count("not made by this program as it is; it is now") == 1
+    train = folder.path / "train_lmdb.backup-1"
+    assert records(train) == [(b"of somebody else", b"")]
+    mean = folder.path / "mean.binaryproto.backup-1"
+    assert mean.read_bytes() == b"of somebody else"
+    assert verify_lmdbs(folder, images, images=10) == []
+    # ... and one that takes the place of ours later
+    for path in (folder.lmdb("test"), folder.mean):
+        path.rename(path.with_name(f"{path.name}.ours"))
+    shutil.copytree(train, folder.lmdb("test"), copy_function=shutil.copyfile)
+    folder.mean.write_bytes(b"another")
+    assert tool("make_lmdb", "--data", folder.path, "--force").returncode == 0
+    assert records(folder.path / "test_lmdb.backup-1") == records(train)
+    assert (folder.path / "mean.binaryproto.backup-2").read_bytes() == b"another"
+    before = {path.name for path in folder.path.iterdir()}
+    assert tool("make_lmdb", "--data", folder.path, "--force").returncode == 0
+    assert {path.name for path in folder.path.iterdir()} == before, "our own are just replaced"
+    assert verify_lmdbs(folder, images, images=10) == []
 
 
 def test_a_killed_decoder_is_a_plain_error(folder: DataFolder, images: Path) -> None:

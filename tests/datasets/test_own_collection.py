@@ -91,7 +91,7 @@ def test_names_that_no_text_can_hold(tmp_path: Path, images: Path) -> None:
     lists = b"".join(folder.list(part).read_bytes() for part in PARTS)
     assert f"{NAMES[0]}/".encode() + b"\xe9t\xe9.jpg 0\n" in lists
     assert lists.count(b"\n") == 21
-    assert read_record(folder)["left_out"] == {"line break in the path": 1}
+    assert read_record(folder).left_out == {"line break in the path": 1}
 
 
 def test_a_class_whose_name_cannot_be_written(tmp_path: Path, images: Path) -> None:

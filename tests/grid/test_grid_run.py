@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from experiments.grid.definition import PlannedRun
+from experiments.single_run.plan import RunPlan
 from lib.caffe.client import Engine
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import Settings
@@ -46,32 +46,32 @@ def plan(**what: Any) -> Plan:
     return Plan(**{"lr": 0.001, "snapshot": 1_000_000, **what})
 
 
-def planned(init: str, scenario: str, settings: Settings = SHORT) -> PlannedRun:
-    return PlannedRun(TASK, f"run:{TASK}/{init}", scenario, settings)
+def planned(init: str, scenario: str, settings: Settings = SHORT) -> RunPlan:
+    return RunPlan(TASK, f"run:{TASK}/{init}", scenario, settings)
 
 
-def prepare(project: SmallProject, run: PlannedRun, what: Plan) -> PlannedRun:
+def prepare(project: SmallProject, run: RunPlan, what: Plan) -> RunPlan:
     """Write the prototxts of a run by hand."""
     project.write_prototxts(run.name, what)
     return run
 
 
-def record(project: SmallProject, run: PlannedRun) -> dict[str, Any]:
+def record(project: SmallProject, run: RunPlan) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((project.path / run.folder.record).read_text())
     return found
 
 
-def trained(project: SmallProject, run: PlannedRun) -> bool:
+def trained(project: SmallProject, run: RunPlan) -> bool:
     return (project.path / run.folder.results).exists()
 
 
-def iterations(project: SmallProject, run: PlannedRun) -> list[int]:
+def iterations(project: SmallProject, run: RunPlan) -> list[int]:
     """The iterations in the curve."""
     lines = (project.path / run.folder.curve).read_text().splitlines()[1:]
     return [int(line.split(",")[0]) for line in lines]
 
 
-def weights(project: SmallProject, run: PlannedRun) -> str:
+def weights(project: SmallProject, run: RunPlan) -> str:
     return hashlib.sha256((project.path / run.folder.final).read_bytes()).hexdigest()
 
 
@@ -82,7 +82,7 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.1)
 
 
-def has_snapshot(project: SmallProject, run: PlannedRun) -> bool:
+def has_snapshot(project: SmallProject, run: RunPlan) -> bool:
     return any((project.path / run.folder.snapshots).glob("*.json"))
 
 
@@ -312,7 +312,7 @@ def dask(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Dask:
     return Dask(start, tmp_path / "dask.log", getattr(request, "param", 3))
 
 
-def worker_of(run: PlannedRun, workers: Sequence[subprocess.Popen[bytes]]) -> int:
+def worker_of(run: RunPlan, workers: Sequence[subprocess.Popen[bytes]]) -> int:
     """Which of the workers has this run, by its child processes."""
     for number, worker in enumerate(workers):
         children = Path(f"/proc/{worker.pid}/task").glob("*/children")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.grid.definition import GRIDS, PlannedRun, find_grid, load_grid, merge
-from experiments.single_run.folder import run_name
-from experiments.single_run.plan import _flags as plan_flags
+from experiments.grid.definition import GRIDS, find_grid, load_grid, merge
+from experiments.single_run.plan import RunPlan
+from experiments.single_run.plan_flags import add_plan_flags, plan_from
+from lib.cli import Parser
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
@@ -34,7 +35,7 @@ def write(tmp_path: Path) -> Write:
     return grid
 
 
-def table(name: str) -> list[PlannedRun]:
+def table(name: str) -> list[RunPlan]:
     return load_grid(TABLES / f"{name}.toml")
 
 
@@ -91,7 +92,7 @@ settings = [{epochs = 20, lr = [1e-3, 1e-4]}, {batch = 32}]
     assert len({(run.task, run.name) for run in runs}) == len(runs)
     assert {run.init for run in runs} == {"scratch", "caffenet", "run:met_nationality/first"}
     last = runs[-1]
-    assert last == PlannedRun(
+    assert last == RunPlan(
         task="met_nationality",
         init="run:met_nationality/first",
         scenario="only_last",
@@ -132,10 +133,9 @@ settings = {epochs = [0.5, 20], lr = [1e-3, 3.3e-5], batch = 32, dropout = 0.25}
         for word in words:
             name, _, value = word.partition("=")
             flags += [f"--{name.lower().replace('_', '-')}", value]
-        read = plan_flags().parse_args(["--task", task, *flags])
-        values = {name: getattr(read, name) for name in vars(planned.settings)}
-        assert Settings(**values) == planned.settings
-        assert run_name(read.init, read.scenario, Settings(**values)) == planned.name
+        parser = Parser()
+        add_plan_flags(parser)
+        assert plan_from(vars(parser.parse_args(["--task", task, *flags]))) == planned
 
 
 GOOD = '[[runs]]\ntasks = ["wga_genre"]\ninits = ["hybrid"]\n'
@@ -204,7 +204,7 @@ def test_a_grid_is_a_file_or_one_of_the_projects(
 
 def test_help_names_all_grids() -> None:
     assert {"table2", "table3", "table4", "figures"} <= set(grids_there())
-    for program in ("experiments.grid.runner", "experiments.paper.tables"):
+    for program in ("experiments.grid.runner", "tools.table"):
         done = subprocess.run(
             [sys.executable, "-m", program, "--help"],
             cwd=PROJECT,

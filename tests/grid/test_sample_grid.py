@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 import cv2
 import pytest
 
-from experiments.grid.definition import PlannedRun
+from experiments.single_run.plan import RunPlan
 from lib.caffe.client import Engine
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import Settings
@@ -34,8 +34,8 @@ settings = {{epochs = 2, batch = 8}}
 """
 
 
-def planned(init: str, scenario: str) -> PlannedRun:
-    return PlannedRun(TASK, f"run:{TASK}/{init}", scenario, SHORT)
+def planned(init: str, scenario: str) -> RunPlan:
+    return RunPlan(TASK, f"run:{TASK}/{init}", scenario, SHORT)
 
 
 RUNS = {each: planned(*each) for each in itertools.product(INITS, SCENARIOS)}
@@ -63,7 +63,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> SmallPr
     return project
 
 
-def results(project: SmallProject, run: PlannedRun) -> dict[str, float]:
+def results(project: SmallProject, run: RunPlan) -> dict[str, float]:
     found: dict[str, float] = json.loads((project.path / run.folder.results).read_text())
     return found
 
@@ -117,7 +117,7 @@ def test_the_confusion_matrix_of_a_run(project: SmallProject) -> None:
 
 def figure(project: SmallProject, number: str, *words: str) -> list[dict[str, str]]:
     """Draw a figure of the task's runs; the lines of its CSV."""
-    done = project.python("experiments.paper.figures", number, "--task", TASK, *words)
+    done = project.python("tools.fig", f"fig{number}", "--task", TASK, *words)
     assert done.returncode == 0, done.stderr
     assert "not complete" not in done.stdout
     picture = project.path / "experiments" / "report" / f"fig{number}-{TASK}.png"

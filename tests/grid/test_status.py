@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from experiments.grid import cost
-from experiments.grid.definition import GRIDS, PlannedRun, load_grid, merge
+from experiments.grid.definition import GRIDS, load_grid, merge
 from experiments.grid.machine import find_places
 from experiments.grid.pool import Outcome
 from experiments.grid.run_status import DONE, FAILED, INTERRUPTED, MISSING, RUNNING, make_log, stand
 from experiments.grid.runner import Progress
 from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
+from experiments.single_run.plan import RunPlan
 from lib.machine import usable_cores
 from prototxt.settings import Settings
 from tests.made_runs import edit_by_hand, make_run, record
@@ -37,7 +38,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def paper() -> list[PlannedRun]:
+def paper() -> list[RunPlan]:
     return merge(*(load_grid(PROJECT / GRIDS / f"{name}.toml") for name in ("table2", "table3")))
 
 
@@ -63,9 +64,9 @@ def test_five_hundred_records_take_seconds() -> None:
     for seed in range(1, 7):
         for run in paper():
             settings = Settings(seed=seed)
-            make_run(RUNS, PlannedRun(run.task, run.init, run.scenario, settings))
+            make_run(RUNS, RunPlan(run.task, run.init, run.scenario, settings))
     for seed in range(1, 15):
-        make_run(RUNS, PlannedRun("met_nationality", "scratch", "all", Settings(seed=seed)))
+        make_run(RUNS, RunPlan("met_nationality", "scratch", "all", Settings(seed=seed)))
     assert len(list(RUNS.glob("*/*/run.json"))) == 500
     began = time.monotonic()
     said = status("--grid", "table2", "table3")
@@ -101,7 +102,7 @@ def test_each_state_is_told_with_its_reason() -> None:
     assert "why it is failed" in said
     assert "killed?" in said
     assert "trained, not tested" in said
-    assert f"{broken.folder.record} can't be read" in said
+    assert f"{broken.folder.record}: can't be read" in said
     assert failed.make_line in said
     assert stand(running.folder).state == MISSING  # the lock is gone with its holder
 
@@ -152,7 +153,7 @@ def test_killed_is_not_running() -> None:
     for run, host in ((here, socket.gethostname()), (elsewhere, "another-machine")):
         folder = make_run(RUNS, run, tested=False)
         found = {**record(run, run.name), "state": "training"}
-        found["sittings"][-1]["host"] = host
+        found["sessions"][-1]["host"] = host
         (folder / "run.json").write_text(json.dumps(found))
     assert stand(here.folder).state == INTERRUPTED
     assert "the same make line goes on" in stand(here.folder).reason

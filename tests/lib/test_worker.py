@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from experiments.single_run.snapshots import newest_whole
+from experiments.single_run.snapshots import Snapshots
 from lib.caffe import client
 from lib.caffe.client import Engine, Event, Interrupted, find_engine
 from lib.caffe.device import Device
 from lib.errors import UserError
-from tests.small_world import CLASSES, COUNTS, DATA, Plan, World, edit
+from tests.small_world import CLASSES, DATA, Plan, World, edit
 
 FOREVER = Plan(max_iter=1_000_000, snapshot=0, test_interval=1_000_000)
 
@@ -33,7 +33,9 @@ def request(world: World, name: str, plan: Plan | None = None, **more: Any) -> d
         "weights": None,
         "run": str(world.folder(name).path),
         "snapshot_prefix": str(world.folder(name).snapshots / "caffenet"),
+        "aside": str(world.folder(name).snapshots / ".aside.part"),
         "inputs": "these",
+        "id": "this",
         "resume": None,
         "validated": -1,
         "best": None,
@@ -193,7 +195,7 @@ def test_ctrl_c_ends_in_good_order_with_a_snapshot(world: World) -> None:
     with pytest.raises(Interrupted):
         world.device.engine.call("train", request(world, "a", FOREVER), on_event=stop)
     assert signal.getsignal(signal.SIGINT) is before
-    snapshot = newest_whole(world.folder("a").snapshots / "caffenet", "these")
+    snapshot = Snapshots(world.folder("a").snapshots / "caffenet", "these", "this").newest()
     assert snapshot
     assert snapshot.iteration >= 3
 

@@ -595,10 +595,13 @@ def test_leftovers_of_killed_calls_are_removed(zoo: Zoo, model: bytes, tmp_path:
     (unpacked / "large").write_bytes(b"half")
     half = card.folder / ".small.caffemodel.123.part"
     half.write_bytes(b"half")
+    other = card.folder / ".mine.123.part"
+    other.write_bytes(b"somebody's own")
     card.weights_path.write_bytes(model)
     zoo.get(card)
     assert zoo.cached() == []
     assert not half.exists()
+    assert other.exists()
 
 
 def test_a_broken_lock_is_named(zoo: Zoo, model: bytes, tmp_path: Path) -> None:

@@ -19,22 +19,22 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from experiments.grid.definition import PlannedRun, without_seed
-from experiments.paper.figures import __main__ as program
 from experiments.paper.figures.choice import Choice
-from experiments.paper.figures.every import NUMBERS, plot
+from experiments.paper.figures.every import OF_RUNS, plot
 from experiments.paper.figures.pairs import confused_pairs
 from experiments.paper.printed import INITS, by_scenario
 from experiments.paper.valid_runs import read_runs
 from experiments.single_run.confusion import Matrix, draw, draw_confusion
-from experiments.single_run.figure_style import WIDTH, look
+from experiments.single_run.figure_style import SMALLEST, WIDTH, look
 from experiments.single_run.folder import RUNS
+from experiments.single_run.plan import RunPlan, without_seed
 from experiments.single_run.plots import draw_curve
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
 from tests.made_runs import edit_by_hand, make_run
 from tests.pictures import write_jpeg
+from tools import fig as program
 
 REPORT = Path("experiments/report")
 
@@ -48,7 +48,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run_it(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     """Run the program as a user does."""
-    monkeypatch.setattr("sys.argv", ["figures", *words])
+    number, *others = words
+    monkeypatch.setattr("sys.argv", ["fig", f"fig{number}", *others])
     program.main()
 
 
@@ -60,8 +61,9 @@ def read(name: str) -> pd.DataFrame:
 def drawn(number: str, choice: Choice | None = None) -> Figure:
     """The figure itself, in its look."""
     made = plot(number, choice or Choice(), read_runs())
-    assert made.draw
-    return laid_out(made.draw)
+    draw = made.draw
+    assert draw
+    return laid_out(lambda: draw(WIDTH))
 
 
 def laid_out(draw: Callable[[], Figure]) -> Figure:
@@ -81,7 +83,7 @@ def is_picture(path: Path) -> bool:
 # ---- what is missing ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", OF_RUNS)
 def test_without_runs_it_fails_and_says_which_it_needs(
     number: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +99,7 @@ def test_without_runs_it_fails_and_says_which_it_needs(
 def test_what_is_there_is_drawn_and_the_rest_is_named(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_run(RUNS, PlannedRun("wikiart_artist", "hybrid", "all", PAPER))
+    make_run(RUNS, RunPlan("wikiart_artist", "hybrid", "all", PAPER))
     run_it(monkeypatch, "5")
     said = capsys.readouterr().out
     assert "fig5 is not complete: it lacks 9 runs: `make wikiart_artist INIT=memnet" in said
@@ -105,7 +107,7 @@ def test_what_is_there_is_drawn_and_the_rest_is_named(
 
 
 def test_words_are_checked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="unknown figure '55'"):
+    with pytest.raises(UserError, match="unknown figure 'fig55'"):
         run_it(monkeypatch, "55")
     with pytest.raises(UserError, match="unknown task 'wga_artis': did you mean wga_artist"):
         run_it(monkeypatch, "5", "--task", "wga_artis")
@@ -120,7 +122,7 @@ def test_words_are_checked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_curves_by_init(number: str, task: str, place: Path) -> None:
     for init, scenario in itertools.product(INITS, ("all", "only_last")):
         value = 0.5 + 0.05 * INITS.index(init)
-        make_run(RUNS, PlannedRun(task, init, scenario, PAPER), validation=value)
+        make_run(RUNS, RunPlan(task, init, scenario, PAPER), validation=value)
     made = plot(number, Choice(), read_runs())
     assert not made.missing
     assert list(dict.fromkeys(made.table["panel"])) == ["all layers learn", "only the last"]
@@ -143,8 +145,8 @@ def test_curves_by_init(number: str, task: str, place: Path) -> None:
 
 def test_curves_by_scenario(place: Path) -> None:
     for scenario in SCENARIOS:
-        make_run(RUNS, PlannedRun("wikiart_style", "hybrid", scenario, PAPER))
-    make_run(RUNS, PlannedRun("wikiart_style", "flickr", "all", PAPER), validation=0.9)
+        make_run(RUNS, RunPlan("wikiart_style", "hybrid", scenario, PAPER))
+    make_run(RUNS, RunPlan("wikiart_style", "flickr", "all", PAPER), validation=0.9)
     table = plot("7", Choice(), read_runs()).table
     assert list(dict.fromkeys(table["curve"])) == list(SCENARIOS)
     assert table["val_accuracy"].max() < 0.6  # not the flickr run
@@ -152,9 +154,9 @@ def test_curves_by_scenario(place: Path) -> None:
 
 def test_edited_runs_are_drawn_only_where_there_is_no_other(place: Path) -> None:
     for scenario in ("all", "only_last"):
-        plan = PlannedRun("wikiart_style", "hybrid", scenario, PAPER)
+        plan = RunPlan("wikiart_style", "hybrid", scenario, PAPER)
         edit_by_hand(make_run(RUNS, plan, right=90, name=f"edit-{scenario}"))
-    make_run(RUNS, PlannedRun("wikiart_style", "hybrid", "all", PAPER), right=70)
+    make_run(RUNS, RunPlan("wikiart_style", "hybrid", "all", PAPER), right=70)
     remark = "wikiart_style/edit-only_last: edited by hand (train_val.prototxt)"
     for number in ("7", "8", "9"):
         made = plot(number, Choice(), read_runs())
@@ -166,7 +168,7 @@ def test_edited_runs_are_drawn_only_where_there_is_no_other(place: Path) -> None
 
 
 def test_a_run_on_its_way_is_drawn_as_far_as_it_is(place: Path) -> None:
-    folder = make_run(RUNS, PlannedRun("wikiart_style", "hybrid", "all", PAPER), tested=False)
+    folder = make_run(RUNS, RunPlan("wikiart_style", "hybrid", "all", PAPER), tested=False)
     path = folder / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "state": "training"}))
     curve = folder / "curve.csv"
@@ -182,7 +184,7 @@ def test_of_ones_own_task_and_settings(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = Settings(epochs=2, lr=0.01)
-    make_run(RUNS, PlannedRun("met_nationality", "scratch", "all", short))
+    make_run(RUNS, RunPlan("met_nationality", "scratch", "all", short))
     run_it(monkeypatch, "5", "--task", "met_nationality", "--epochs", "2", "--lr", "0.01")
     assert set(read("fig5-met_nationality")["curve"]) == {"scratch"}
     words = ["--task", "met_nationality", "--init", "scratch", "--epochs", "2", "--lr", "0.01"]
@@ -196,7 +198,7 @@ def test_of_ones_own_task_and_settings(
 
 def test_accuracy_and_time_of_the_scenarios(place: Path) -> None:
     for n, scenario in enumerate(SCENARIOS):
-        plan = PlannedRun("wikiart_style", "hybrid", scenario, PAPER)
+        plan = RunPlan("wikiart_style", "hybrid", scenario, PAPER)
         make_run(RUNS, plan, right=50 + n, seconds=3600.0 * (10 - n))
     accuracy, time = (plot(n, Choice(), read_runs()) for n in ("8", "9"))
     assert list(accuracy.table["ours"]) == [0.5, 0.51, 0.52, 0.53, 0.54]
@@ -212,10 +214,10 @@ def test_accuracy_and_time_of_the_scenarios(place: Path) -> None:
 
 def test_times_of_different_machines_are_not_compared_silently(place: Path) -> None:
     for scenario in ("all", "only_last"):
-        folder = make_run(RUNS, PlannedRun("wikiart_style", "hybrid", scenario, PAPER))
+        folder = make_run(RUNS, RunPlan("wikiart_style", "hybrid", scenario, PAPER))
     path = folder / "run.json"
     said = json.loads(path.read_text())
-    said["sittings"][0]["gpu"] = 0
+    said["sessions"][0]["gpu"] = 0
     path.write_text(json.dumps(said))
     made = plot("9", Choice(), read_runs())
     assert made.remarks == (
@@ -229,8 +231,8 @@ def test_times_of_different_machines_are_not_compared_silently(place: Path) -> N
 def test_confusion_matrix_is_of_the_best_run_and_row_normalised(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_run(RUNS, PlannedRun("wikiart_style", "flickr", "all", PAPER), right=60)
-    best = make_run(RUNS, PlannedRun("wikiart_style", "hybrid", "only_last", PAPER), right=80)
+    make_run(RUNS, RunPlan("wikiart_style", "flickr", "all", PAPER), right=60)
+    best = make_run(RUNS, RunPlan("wikiart_style", "hybrid", "only_last", PAPER), right=80)
     run_it(monkeypatch, "10")
     table = read("fig10")
     assert set(table["run"]) == {best.name}
@@ -262,7 +264,7 @@ def test_confusion_matrix_is_of_the_best_run_and_row_normalised(
 def test_two_matrices_in_one_figure(number: str, tasks: list[str], place: Path) -> None:
     for task in tasks:
         names = [f"a name as long as some {n}" for n in range(4)]
-        plan = PlannedRun(task, "hybrid", "all", PAPER)
+        plan = RunPlan(task, "hybrid", "all", PAPER)
         make_run(RUNS, plan, classes=names, right=14_000, images=20_000)
     assert list(dict.fromkeys(plot(number, Choice(), read_runs()).table["task"])) == tasks
     figure = drawn(number)
@@ -305,7 +307,7 @@ def test_every_class_can_be_read_in_print(count: int) -> None:
     if count <= 30:
         assert figure.get_size_inches()[0] <= WIDTH + 0.01
         assert figure.get_size_inches()[1] <= 10.7
-        assert min(float(text.get_fontsize()) for text in axes.texts) >= 5
+        assert min(float(text.get_fontsize()) for text in axes.texts) >= SMALLEST
 
 
 def test_class_names_may_hold_anything(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,7 +317,7 @@ def test_class_names_may_hold_anything(place: Path, monkeypatch: pytest.MonkeyPa
         'a "quoted", name',
         "Ærø Žižka " + "x" * 90,
     )
-    make_run(RUNS, PlannedRun("wikiart_style", "hybrid", "all", PAPER), classes=classes)
+    make_run(RUNS, RunPlan("wikiart_style", "hybrid", "all", PAPER), classes=classes)
     run_it(monkeypatch, "10")
     assert set(read("fig10")["true"]) == set(classes)
     assert is_picture(REPORT / "fig10.png")
@@ -340,7 +342,7 @@ def test_letters_that_our_font_lacks_come_from_another(tmp_path: Path) -> None:
 def test_a_matrix_that_disagrees_with_the_results_is_named(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = make_run(RUNS, PlannedRun("wikiart_style", "hybrid", "all", PAPER))
+    folder = make_run(RUNS, RunPlan("wikiart_style", "hybrid", "all", PAPER))
     path = folder / "confusion.csv"
     path.write_text(path.read_text().replace("a,", "a,9", 1))
     with pytest.raises(UserError) as caught:
@@ -367,7 +369,7 @@ def test_pairs_are_shown_with_their_paintings(
     pictures = [f"sub folder/über {n}.jpg" for n in range(60)]
     folder = make_run(
         RUNS,
-        PlannedRun("wikiart_style", "hybrid", "all", PAPER),
+        RunPlan("wikiart_style", "hybrid", "all", PAPER),
         images=60,
         right=30,
         pictures=pictures,
@@ -377,7 +379,7 @@ def test_pairs_are_shown_with_their_paintings(
         write_jpeg(images / name, n)
     data = Path("datasets/wikiart_style")
     data.mkdir(parents=True)
-    (data / "lists.json").write_text(json.dumps({"images_root": str(images)}))
+    (data / "lists.json").write_text(json.dumps({"images_root": str(images), "sha256": {}}))
     run_it(monkeypatch, "11")
     assert "not on this machine" not in capsys.readouterr().out
     table = read("fig11")
@@ -413,13 +415,13 @@ def test_pairs_are_shown_with_their_paintings(
 
 
 def test_nothing_is_drawn_twice(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = PlannedRun("wikiart_style", "hybrid", "all", PAPER)
+    plan = RunPlan("wikiart_style", "hybrid", "all", PAPER)
     folder = make_run(RUNS, plan)
     run_it(monkeypatch, "8")
     before = (REPORT / "fig8.png").stat().st_mtime_ns
     run_it(monkeypatch, "8")
     assert (REPORT / "fig8.png").stat().st_mtime_ns == before
-    make_run(RUNS, PlannedRun("wikiart_style", "hybrid", "only_last", PAPER))
+    make_run(RUNS, RunPlan("wikiart_style", "hybrid", "only_last", PAPER))
     run_it(monkeypatch, "8")
     assert (REPORT / "fig8.png").stat().st_mtime_ns > before
     assert folder.is_dir()

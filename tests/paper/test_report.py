@@ -15,14 +15,16 @@ import pytest
 from PIL import Image
 
 from experiments.compare.charts import charts
-from experiments.grid.definition import PlannedRun
 from experiments.paper import printed, report
 from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
-from experiments.single_run.plan import _flags as plan_flags
+from experiments.single_run.plan import RunPlan
+from experiments.single_run.plan_flags import add_plan_flags, plan_from
+from lib.cli import Parser
 from prototxt.settings import PAPER, Settings
 from tests.browser import Browser, chromium
 from tests.made_runs import edit_by_hand, made_paper, make_run
+from tools import report as program
 
 PROJECT = Path(__file__).resolve().parents[2]
 REPORT = Path("experiments/report")
@@ -119,7 +121,7 @@ def test_with_all_runs_all_is_there(place: Path) -> None:
 
 
 def test_page_of_a_run(place: Path) -> None:
-    plan = PlannedRun("met_nationality", "scratch", "all", Settings(epochs=15, lr=0.001, batch=32))
+    plan = RunPlan("met_nationality", "scratch", "all", Settings(epochs=15, lr=0.001, batch=32))
     folder = make_run(RUNS, plan, right=40, name="my_try")
     Image.new("RGB", (50, 50)).save(folder / "confusion.png")
     path = folder / "run.json"
@@ -143,7 +145,7 @@ def test_page_of_a_run(place: Path) -> None:
 
 
 def test_the_make_line_makes_the_same_run(place: Path) -> None:
-    plan = PlannedRun(
+    plan = RunPlan(
         "wga_genre", "hybrid", "skip_first2", Settings(epochs=20, lr=0.001, seed=3), "by_work", 2
     )
     make_run(RUNS, plan)
@@ -153,36 +155,30 @@ def test_the_make_line_makes_the_same_run(place: Path) -> None:
     flags = [
         f"--{w.partition('=')[0].lower().replace('_', '-')}={w.partition('=')[2]}" for w in words
     ]
-    found = plan_flags().parse_args(["--task", task, *flags])
-    again = PlannedRun(
-        found.task,
-        found.init,
-        found.scenario,
-        replace(PAPER, epochs=found.epochs, lr=found.lr, seed=found.seed),
-        found.split,
-        found.split_seed,
-    )
+    parser = Parser()
+    add_plan_flags(parser)
+    again = plan_from(vars(parser.parse_args(["--task", task, *flags])))
     assert again == plan
     assert again.name == run.name
 
 
 def test_invalid_records_are_named(place: Path) -> None:
-    folder = make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
+    folder = make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
     (folder / "results.json").write_text("{")
-    broken = make_run(RUNS, PlannedRun("wga_genre", "flickr", "all", PAPER))
+    broken = make_run(RUNS, RunPlan("wga_genre", "flickr", "all", PAPER))
     (broken / "run.json").write_text("{")
     report.build(read_runs())
     text = Page(REPORT / "index.html").text
     assert "1 run: 1 trained; 2 records left out." in text
-    assert f"{broken}/run.json: its run.json can't be read" in text
+    assert f"{broken}/run.json: can't be read" in text
     page = Page(REPORT / "runs/wga_genre/hybrid-all.html")
-    assert "Not tested: its results.json can't be read" in page.text
+    assert "Not tested: can't be read" in page.text
     assert not (REPORT / "runs/wga_genre/flickr-all.html").exists()
 
 
 def test_edited_runs_are_listed_as_such(place: Path) -> None:
-    make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
-    plan = PlannedRun("wga_genre", "hybrid", "all", PAPER)
+    make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
+    plan = RunPlan("wga_genre", "hybrid", "all", PAPER)
     edit_by_hand(make_run(RUNS, plan, right=42, name="edit"))
     report.build(read_runs())
     markdown = (REPORT / "report.md").read_text(encoding="utf-8")
@@ -195,12 +191,24 @@ def test_edited_runs_are_listed_as_such(place: Path) -> None:
 
 
 def test_runs_that_are_gone_leave_the_report(place: Path) -> None:
-    folder = make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
+    folder = make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
     report.build(read_runs())
     shutil.rmtree(folder)
     report.build(read_runs())
     assert not list((REPORT / "runs").iterdir())
     check_addresses(REPORT)
+
+
+def test_a_folder_of_others_is_not_replaced(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (REPORT / "runs").mkdir(parents=True)
+    (REPORT / "runs" / "diary.txt").write_text("my own runs")
+    report.build(read_runs())
+    assert (REPORT / "runs.backup-1" / "diary.txt").read_text() == "my own runs"
+    assert "it is now" in capsys.readouterr().out
+    report.build(read_runs())
+    assert not (REPORT / "runs.backup-2").exists()
 
 
 def test_what_other_programs_drew_is_shown(place: Path) -> None:
@@ -240,7 +248,7 @@ def test_what_other_programs_drew_is_shown(place: Path) -> None:
 
 
 def test_curves_of_a_file_cut_short_and_of_nonsense(place: Path) -> None:
-    folder = make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
+    folder = make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
     curve = folder / "curve.csv"
     whole = charts(curve)
     assert [chart.title for chart in whole] == ["validation accuracy", "loss"]
@@ -266,14 +274,14 @@ def test_curves_of_a_file_cut_short_and_of_nonsense(place: Path) -> None:
 
 def make_nasty(root: Path) -> Path:
     """A run whose classes, paths and reasons hold what would harm a page that trusts them."""
-    plan = PlannedRun("wikiart_style", "hybrid", "all", PAPER)
+    plan = RunPlan("wikiart_style", "hybrid", "all", PAPER)
     folder = make_run(
         root, plan, classes=NASTY, pictures=[f"{NASTY[0]}/{n}.jpg" for n in range(100)]
     )
     path = folder / "run.json"
     said = json.loads(path.read_text())
     said.update(weights=NASTY[0], reason=NASTY[1], mean=NASTY[2])
-    said["sittings"][0]["engine"]["blas"] = NASTY[1]
+    said["sessions"][0]["engine"]["blas"] = NASTY[1]
     path.write_text(json.dumps(said))
     task = f"wga_genre {NASTY[1].replace('/', '')} #1?x=100%"
     own = make_run(root, replace(plan, task=task), classes=NASTY, name="x' onclick='alert(3)")
@@ -311,7 +319,7 @@ def test_500_runs_take_less_than_ten_seconds(place: Path, monkeypatch: pytest.Mo
         size = printed.sizes().get(task, printed.Size(8, 600))
         first = make_run(
             RUNS,
-            PlannedRun(task, "hybrid", "all", PAPER),
+            RunPlan(task, "hybrid", "all", PAPER),
             images=840,
             right=500,
             classes=[f"class {n}" for n in range(27 if task == "wikiart_style" else size.classes)],
@@ -319,14 +327,14 @@ def test_500_runs_take_less_than_ten_seconds(place: Path, monkeypatch: pytest.Mo
         )
         text = (first / "run.json").read_text()
         for seed in range(2, 51):
-            plan = PlannedRun(task, "hybrid", "all", replace(PAPER, seed=seed))
+            plan = RunPlan(task, "hybrid", "all", replace(PAPER, seed=seed))
             said = {**json.loads(text), "run": plan.name}
             said["settings"]["seed"] = seed
             shutil.copytree(first, RUNS / task / plan.name)
             (RUNS / task / plan.name / "run.json").write_text(json.dumps(said))
     monkeypatch.setattr("sys.argv", ["report"])
     began = time.process_time()  # computing alone: a test machine may be busy with other things
-    report.main()
+    program.main()
     assert time.process_time() - began < 10
     assert len(list(REPORT.glob("fig*.png"))) == 10  # all of ours are among them
     assert len(list((REPORT / "runs").glob("*/*.html"))) == 500

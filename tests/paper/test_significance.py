@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments.grid.definition import PlannedRun
 from experiments.paper import significance
 from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 from prototxt.settings import PAPER
 from tests.made_runs import edit_by_hand, make_run
+from tools import significance as program
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run_it(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     """Run the program as a user does."""
     monkeypatch.setattr("sys.argv", ["significance", *words])
-    significance.main()
+    program.main()
 
 
 def rights(both: int, only_one: int, only_other: int, none: int) -> tuple[np.ndarray, np.ndarray]:
@@ -74,12 +76,14 @@ def test_matrix_of_inits(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for seed, (init, right) in enumerate((("flickr", 500), ("hybrid", 700), ("memnet", 690))):
-        plan = PlannedRun("wga_genre", init, "all", PAPER)
+        plan = RunPlan("wga_genre", init, "all", PAPER)
         make_run(RUNS, plan, right=right, images=1000, seed=seed)
     run_it(monkeypatch, "--task", "wga_genre")
     said = capsys.readouterr().out
-    assert "|  | memnet | flickr |" in said  # the paper's order; the first init needs no column
-    assert "| hybrid | +0.010 (" in said
+    assert re.search(
+        r"^ +memnet +flickr$", said, re.MULTILINE
+    )  # the paper's order; the first init needs no column
+    assert re.search(r"^hybrid +\+0.010 \(", said, re.MULTILINE)
     with (place / "experiments/report/significance-wga_genre.csv").open() as handle:
         lines = list(csv.DictReader(handle))
     assert [(line["one"], line["other"]) for line in lines] == [
@@ -93,22 +97,24 @@ def test_matrix_of_inits(
         assert float(line["low"]) < float(line["difference"]) < float(line["high"])
     assert float(lines[0]["p after Holm"]) > 0.05
     assert float(lines[1]["p after Holm"]) < 0.05
-    row = next(line for line in said.splitlines() if line.startswith("| hybrid"))
-    assert [cell.endswith("≠ ") for cell in row.split("|")[2:-1]] == [False, True]
+    pairs = significance.compare({run.plan.init: run for run in reversed(read_runs().tested)})
+    columns, rows = significance.matrix(pairs, ["hybrid", "memnet", "flickr"])
+    assert columns == ("", "memnet", "flickr")
+    assert [cell.endswith("≠") for cell in rows[0][1:]] == [False, True]
 
 
 def test_named_runs(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for scenario in ("all", "only_last"):
-        make_run(RUNS, PlannedRun("wga_genre", "hybrid", scenario, PAPER))
+        make_run(RUNS, RunPlan("wga_genre", "hybrid", scenario, PAPER))
     names = ["hybrid-all", "hybrid-only_last"]
     run_it(monkeypatch, "--task", "wga_genre", "--runs", *names)
     said = capsys.readouterr().out
-    assert "| hybrid-all | +0.000 (" in said
+    assert re.search(r"^hybrid-all +\+0.000 \(", said, re.MULTILINE)
     assert "after Holm for 1 pair;" in said
     run_it(monkeypatch, "--task", "wga_genre", "--runs", "wga_genre/hybrid-all", names[1])
-    assert "| hybrid-all | +0.000 (" in capsys.readouterr().out
+    assert re.search(r"^hybrid-all +\+0.000 \(", capsys.readouterr().out, re.MULTILINE)
     with pytest.raises(UserError, match="unknown tested run of wga_genre 'hybrid-al'"):
         run_it(monkeypatch, "--task", "wga_genre", "--runs", "hybrid-al", "hybrid-all")
     with pytest.raises(UserError, match="RUNS=wga_artist/hybrid-all: no run of wga_genre"):
@@ -118,15 +124,15 @@ def test_named_runs(
 def test_an_edited_run_is_told(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
-    edit_by_hand(make_run(RUNS, PlannedRun("wga_genre", "flickr", "all", PAPER)))
+    make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
+    edit_by_hand(make_run(RUNS, RunPlan("wga_genre", "flickr", "all", PAPER)))
     run_it(monkeypatch, "--task", "wga_genre")
     said = capsys.readouterr().out
     assert "experiments/runs/wga_genre/flickr-all: edited by hand (train_val.prototxt)" in said
 
 
 def test_one_run_is_not_enough(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
+    make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
     with pytest.raises(UserError) as caught:
         run_it(monkeypatch, "--task", "wga_genre")
     said = str(caught.value)
@@ -135,10 +141,10 @@ def test_one_run_is_not_enough(place: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_other_test_images_cannot_be_compared(place: Path) -> None:
-    one = make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
+    one = make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
     two = make_run(
         RUNS,
-        PlannedRun("wga_genre", "flickr", "all", PAPER),
+        RunPlan("wga_genre", "flickr", "all", PAPER),
         pictures=[f"other {n}.jpg" for n in range(100)],
     )
     runs = {run.name: run for run in read_runs().tested}
@@ -149,8 +155,8 @@ def test_other_test_images_cannot_be_compared(place: Path) -> None:
 
 
 def test_predictions_that_disagree_with_the_results_are_refused(place: Path) -> None:
-    folder = make_run(RUNS, PlannedRun("wga_genre", "hybrid", "all", PAPER))
-    make_run(RUNS, PlannedRun("wga_genre", "flickr", "all", PAPER))
+    folder = make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
+    make_run(RUNS, RunPlan("wga_genre", "flickr", "all", PAPER))
     path = folder / "predictions.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))

@@ -32,14 +32,14 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(module: str, raw: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", f"experiments.paper.{module}", "--raw", str(raw)]
-    command += ["--report", str(raw / "report"), *more]
+def make(tool: str, raw: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"tools.{tool}", *more, "--raw", str(raw)]
+    command += ["--report", str(raw / "report")]
     return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_table1_shows_printed_counted_and_missing(raw: Path) -> None:
-    done = make("table1", raw)
+    done = make("table", raw, "table1")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(raw / "report" / "table1.csv", index_col="task")
     assert len(table) == 9
@@ -56,14 +56,15 @@ def test_table1_shows_printed_counted_and_missing(raw: Path) -> None:
     genre = table.loc["wga_genre"]
     assert genre["counted from"] == "unusable"
     assert "two are needed; the largest are: portrait 1,503" in genre["remark"]
-    lines = [line for line in done.stdout.splitlines() if line.startswith("|")]
-    assert len(lines) == 11
-    assert len({line.count(" | ") for line in lines}) == 1
-    assert "| wga_timeframe | 12 | 2 | 28,605 | 1,003 |" in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines()[:-1])
+    lines = (raw / "report" / "table1.md").read_text().splitlines()
+    assert len([line for line in lines if line.startswith("|")]) == 11
+    assert r"\toprule" in (raw / "report" / "table1.tex").read_text()
+    assert "| wga_timeframe | 12 | 2 | 28,605 | 1,003 |" in "\n".join(lines)
 
 
 def test_figure_3_counts_in_the_order_of_time(raw: Path) -> None:
-    done = make("class_distribution", raw, "--figure", "fig3")
+    done = make("fig", raw, "fig3")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(raw / "report" / "fig3.csv")
     assert table["class"].tolist() == ["1501-1550", "1601-1650"]
@@ -72,22 +73,22 @@ def test_figure_3_counts_in_the_order_of_time(raw: Path) -> None:
 
 
 def test_210_classes_stay_readable(raw: Path) -> None:
-    done = make("class_distribution", raw, "--task", "ticc_artist")
+    done = make("fig", raw, "fig3", "--task", "ticc_artist")
     assert done.returncode == 0, done.stderr
-    table = pd.read_csv(raw / "report" / "classes_ticc_artist.csv")
+    table = pd.read_csv(raw / "report" / "fig3-ticc_artist.csv")
     assert table["images"].tolist() == sorted([*range(96, 106)] * 21, reverse=True)
-    picture = cv2.imread(str(raw / "report" / "classes_ticc_artist.png"))
+    picture = cv2.imread(str(raw / "report" / "fig3-ticc_artist.png"))
     assert picture is not None
     height, width, _ = picture.shape
-    assert height / 70 > 8 / 72 * 150 * 1.3  # a line of 8 points at 150 dpi, and air
+    assert height / 70 > 7 / 72 * 200 * 1.3  # a line of 7 points at 200 dpi, and air
     assert width < 3000
 
 
 def test_a_figure_without_its_catalogue_says_what_is_missing(raw: Path) -> None:
-    done = make("class_distribution", raw, "--figure", "fig2")
+    done = make("fig", raw, "fig2")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: fig2 lacks:\n  - the catalogue of wikiart: goes into")
-    assert len(done.stderr.splitlines()) == 2
+    assert done.stderr.startswith("error: fig2 not drawn: it lacks the catalogue of wikiart: goes")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_tasks_and_table_1_agree() -> None:

@@ -180,8 +180,8 @@ def test_nonsense_is_named_with_file_and_line(tmp_path: Path) -> None:
 def test_every_setting_is_a_flag_and_the_default_is_the_papers() -> None:
     parser = argparse.ArgumentParser()
     add_settings_flags(parser)
-    assert settings_from(parser.parse_args([])) == PAPER
-    asked = settings_from(parser.parse_args(["--new-layer-lr", "5", "--batch", "64"]))
+    assert settings_from(vars(parser.parse_args([]))) == PAPER
+    asked = settings_from(vars(parser.parse_args(["--new-layer-lr", "5", "--batch", "64"])))
     assert asked == Settings(new_layer_lr=5, batch=64)
 
 

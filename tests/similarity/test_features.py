@@ -181,6 +181,28 @@ def test_an_extraction_is_gone_on_with(tmp_path: Path) -> None:
     assert Writer(tmp_path / "fc7", source(weights="others"), items, 2).missing == [0, 1, 2]
 
 
+def test_other_files_in_a_folder_of_features_are_kept(tmp_path: Path) -> None:
+    def extract_all(weights: str) -> Path:
+        writer = Writer(tmp_path / "fc7", source(weights=weights), [Item("a.jpg")], 2)
+        writer.put(0, np.zeros((1, 2), np.float32))
+        return writer.finish().path
+
+    made = extract_all("first")
+    (made / "notes.txt").write_text("first notes")
+    (made / "index-hnsw").mkdir()
+    extract_all("second")
+    assert (made / "notes.txt").read_text() == "first notes"
+    assert not (made / "index-hnsw").exists()
+    # Killed while the old folder was being emptied.
+    old = made.with_name(".fc7.old")
+    old.mkdir()
+    (old / "notes.txt").write_text("older notes")
+    extract_all("third")
+    texts = {path.read_text() for path in made.glob("notes.txt*")}
+    assert texts == {"first notes", "older notes"}
+    assert not old.exists()
+
+
 def test_killed_extractions_end_with_the_same_bytes(world: SimilarWorld, device: Device) -> None:
     words = [sys.executable, "-m", "tools.features", "--weights", "first", "--task", TASK]
     words += ["--batch", "1", "--workers", "1", "--gpu", "none", "--threads", "1"]

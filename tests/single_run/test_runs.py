@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import fields, replace
 
 import pytest
 
-from experiments.single_run.folder import check_run_name, run_folder, run_name
+from experiments.single_run.folder import check_run_name, run_folder
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
 
-OTHER: dict[str, float] = {
+OTHER: dict[str, float | str] = {
     "epochs": 20,
     "lr": 1e-5,
     "lr_step_epochs": 5,
@@ -24,28 +23,35 @@ OTHER: dict[str, float] = {
     "dropout": 0.4,
     "new_layer_lr": 1,
     "seed": 2,
+    "net": "alexnet",
+    "freeze": "conv2",
+    "bn": "batch",
 }
 
 
+def named(settings: Settings) -> str:
+    return RunPlan("wga_genre", "hybrid", "all", settings).name
+
+
 def test_the_papers_run_has_a_plain_name() -> None:
-    assert run_name("hybrid", "skip_first", PAPER) == "hybrid-skip_first"
+    assert RunPlan("wga_genre", "hybrid", "skip_first").name == "hybrid-skip_first"
 
 
 def test_every_setting_that_matters_is_in_the_name() -> None:
     unnamed = {"device_batch"}  # the same numbers, computed in other portions
     assert set(OTHER) == {each.name for each in fields(Settings)} - unnamed
     names = {
-        run_name("hybrid", "all", replace(PAPER, **{name: value}))  # type: ignore[arg-type]
+        named(replace(PAPER, **{name: value}))  # type: ignore[arg-type]
         for name, value in OTHER.items()
     }
-    names.add(run_name("hybrid", "all", PAPER))
+    names.add(named(PAPER))
     assert len(names) == len(OTHER) + 1
-    assert run_name("hybrid", "all", replace(PAPER, device_batch=8)) == "hybrid-all"
+    assert named(replace(PAPER, device_batch=8)) == "hybrid-all"
 
 
 def test_names_are_told_apart() -> None:
     parts = [
-        (init, scenario, settings, suffix)
+        (init, scenario, settings, split, split_seed)
         for init in ("hybrid", "scratch", "run:wga_genre/hybrid-all", "run:wga_genre/hybrid")
         for scenario in SCENARIOS
         for settings in (
@@ -62,9 +68,10 @@ def test_names_are_told_apart() -> None:
             Settings(epochs=1234567),
             Settings(epochs=1234568),
         )
-        for suffix in ("", "-seed2", "-by_work", "-by_work-seed2")
+        for split in ("by_image", "by_work")
+        for split_seed in (1, 2)
     ]
-    names = {run_name(*part) for part in parts}
+    names = {RunPlan("wga_genre", *part).name for part in parts}
     assert len(names) == len(parts)
     for name in names:
         check_run_name(name)
@@ -80,20 +87,3 @@ def test_where_a_run_lies() -> None:
     folder = run_folder("wga_genre", "hybrid-all")
     assert str(folder.path) == "experiments/runs/wga_genre/hybrid-all"
     assert folder.final.name == "final.caffemodel"
-
-
-def test_the_tool_prints_the_name_and_offers_scenarios() -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.single_run.folder",
-        "--init",
-        "hybrid",
-        "--lr",
-        "0.001",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout == "hybrid-all-lr0.001\n"
-    done = subprocess.run([*command, "--scenario", "skip_frist"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "did you mean skip_first" in done.stderr

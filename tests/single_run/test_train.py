@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -29,7 +30,7 @@ from experiments.single_run import record as records
 from experiments.single_run.backups import all_aside
 from experiments.single_run.curve import Point, read
 from experiments.single_run.fingerprint import digest
-from experiments.single_run.snapshots import newest_whole, snapshots
+from experiments.single_run.snapshots import Snapshot, Snapshots
 from experiments.single_run.training import train
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
@@ -81,6 +82,19 @@ def interrupted(world: World, kept: Path) -> str:
 
 def prefix(world: World, name: str) -> Path:
     return world.folder(name).snapshots / "caffenet"
+
+
+def own(world: World, name: str) -> Snapshots:
+    """The snapshots of a run, as it sees them."""
+    known = record(world, name)
+    return Snapshots(prefix(world, name), digest(known["inputs"]), known["id"])
+
+
+def snapshots(prefix: Path) -> list[Snapshot]:
+    """All snapshots with a marker, newest first."""
+    found = prefix.parent.glob(f"{prefix.name}_iter_*.json")
+    known = [Snapshot(int(path.stem.rpartition("_")[2]), path) for path in found]
+    return sorted(known, key=lambda each: -each.iteration)
 
 
 def points(world: World, name: str) -> list[Point]:
@@ -249,7 +263,7 @@ def test_ctrl_c_and_again(world: World, uninterrupted: str) -> None:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate()
     assert process.returncode == 130
-    newest = newest_whole(prefix(world, "a"), digest(record(world, "a")["inputs"]))
+    newest = own(world, "a").newest()
     assert newest
     assert f"goes on from iteration {newest.iteration}" in said
     assert "Traceback" not in said
@@ -260,7 +274,7 @@ def test_ctrl_c_and_again(world: World, uninterrupted: str) -> None:
     assert world.weights("a") == uninterrupted
 
 
-@pytest.mark.parametrize("damage", ["truncated", "no_marker", "no_state", "half_marker", "foreign"])
+@pytest.mark.parametrize("damage", ["truncated", "no_state", "foreign"])
 def test_a_damaged_snapshot_is_not_resumed_from(
     world: World,
     uninterrupted: str,
@@ -272,12 +286,8 @@ def test_a_damaged_snapshot_is_not_resumed_from(
     weights = newest.marker.with_suffix(".caffemodel")
     if damage == "truncated":
         os.truncate(weights, weights.stat().st_size - 100)
-    elif damage == "no_marker":
-        newest.marker.unlink()
     elif damage == "no_state":
         newest.state.unlink()
-    elif damage == "half_marker":
-        newest.marker.write_text(newest.marker.read_text()[:40])
     else:  # a whole one, of a training from something else
         marker = json.loads(newest.marker.read_text())
         newest.marker.write_text(json.dumps(marker | {"inputs": "others"}))
@@ -286,11 +296,24 @@ def test_a_damaged_snapshot_is_not_resumed_from(
     assert world.weights(interrupted) == uninterrupted
 
 
+@pytest.mark.parametrize("left", [0, 40])
+def test_a_snapshot_without_its_marker_is_taken_for_one_of_caffe_train(
+    world: World, interrupted: str, left: int
+) -> None:
+    newest = snapshots(prefix(world, interrupted))[0]
+    os.truncate(newest.marker, left)
+    kept = [path.read_bytes() for path in (newest.weights, newest.state)]
+    train(world.job(interrupted))
+    session = record(world, interrupted)["sittings"][-1]
+    assert session["resumed_from"] == str(newest.state)
+    assert session["resumed_from_caffe_train"]
+    assert [path.read_bytes() for path in (newest.weights, newest.state)] == kept
+
+
 def test_without_any_snapshot_it_begins_again(
     world: World, uninterrupted: str, interrupted: str
 ) -> None:
-    for snapshot in snapshots(prefix(world, interrupted)):
-        snapshot.remove()
+    own(world, interrupted).prune(0)
     train(world.job(interrupted))
     assert world.weights(interrupted) == uninterrupted
 
@@ -361,6 +384,286 @@ def test_the_lock_outlives_a_killed_parent_with_its_worker(world: World) -> None
             except BlockingIOError:
                 assert time.monotonic() < end
                 time.sleep(0.01)
+
+
+# ---- Files of others ----
+
+
+def elsewhere(world: World, name: str, stem: Path, plan: Plan | None = None) -> None:
+    """Write the prototxts of a run, with its snapshots at another place."""
+    solver = world.write(name, plan) / "solver.prototxt"
+    edit(solver, f'snapshot_prefix: "{prefix(world, name)}"', f'snapshot_prefix: "{stem}"')
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_snapshots_of_others_stay(world: World, tmp_path: Path) -> None:
+    """A prefix in a shared folder, under the very name that others use."""
+    stem = tmp_path / "shared" / "caffenet_train"
+    elsewhere(world, "theirs", stem, Plan(max_iter=12, snapshot=3, seed=2))
+    train(world.job("theirs"), keep_all=True)
+    for name in ("iter_7.caffemodel", "iter_450000.caffemodel", "iter_450000.solverstate"):
+        (tmp_path / "shared" / f"caffenet_train_{name}").write_bytes(b"of somebody else")
+    (tmp_path / "shared" / "caffenet_train_iter_2.json.part").write_text("{}")
+    before = contents(tmp_path / "shared")
+    assert len(before) == 3 * 3 + 4
+    elsewhere(world, "ours", stem)  # snapshots at 5 and 10
+    train(world.job("ours"))
+    assert contents(tmp_path / "shared") == before
+    assert record(world, "ours")["state"] == records.TRAINED
+
+
+@pytest.mark.parametrize("end", ["caffemodel", "solverstate", "json"])
+def test_a_file_of_others_in_the_way_is_refused_before_training(
+    world: World, tmp_path: Path, end: str
+) -> None:
+    elsewhere(world, "a", tmp_path / "shared" / "caffenet_train")
+    (tmp_path / "shared").mkdir()
+    theirs = tmp_path / "shared" / f"caffenet_train_iter_10.{end}"
+    theirs.write_text("{}")
+    with pytest.raises(UserError, match=rf"iter_10.{end} is there already .*move it away") as said:
+        train(world.job("a"))
+    assert "\n" not in str(said.value)
+    assert theirs.read_text() == "{}"
+    assert not world.folder("a").curve.exists()
+    theirs.unlink()
+    train(world.job("a"))
+    assert not contents(tmp_path / "shared")
+
+
+def test_a_refusal_leaves_a_finished_run_where_it_is(world: World, tmp_path: Path) -> None:
+    elsewhere(world, "a", tmp_path / "shared" / "caffenet_train")
+    train(world.job("a"))
+    final = world.folder("a").final.read_bytes()
+    (tmp_path / "shared" / "caffenet_train_iter_5.caffemodel").touch()
+    with pytest.raises(UserError, match="is there already"):
+        train(world.job("a"), force=True)
+    assert world.folder("a").final.read_bytes() == final
+    assert not all_aside(world.folder("a"))
+
+
+def test_a_file_that_comes_while_it_trains_is_not_written_over(
+    world: World, tmp_path: Path
+) -> None:
+    stem = tmp_path / "shared" / "caffenet_train"
+    elsewhere(world, "a", stem, LONG)
+    theirs = Path(f"{stem}_iter_60.solverstate")
+    process = in_background(world, "a")
+    wait(process, Path(f"{stem}_iter_20.json").exists)
+    theirs.write_text("of somebody else")
+    process.join()
+    assert record(world, "a")["state"] == records.FAILED
+    assert f"{theirs} is there already" in record(world, "a")["reason"]
+    assert theirs.read_text() == "of somebody else"
+    names = {path.name for path in theirs.parent.iterdir() if "_60." in path.name}
+    assert names == {theirs.name}, "nothing of a snapshot that could not be whole"
+    theirs.unlink()
+    train(world.job("a"))
+    assert record(world, "a")["sittings"][-1]["resumed_from"] == f"{stem}_iter_40.solverstate"
+    assert not contents(theirs.parent)
+
+
+def test_two_runs_of_the_same_inputs_share_no_snapshots(world: World, tmp_path: Path) -> None:
+    """As two checkouts have them: nothing but the run's id tells whose they are."""
+    elsewhere(world, "a", tmp_path / "shared" / "caffenet_train")
+    train(world.job("a"), keep_all=True)
+    before = contents(tmp_path / "shared")
+    world.folder("a").path.rename(tmp_path / "another checkout")
+    with pytest.raises(UserError, match=r"iter_5.caffemodel \(and 5 more\) is there already"):
+        train(world.job("a"))
+    assert contents(tmp_path / "shared") == before
+
+
+def test_a_worker_killed_while_it_writes_a_snapshot(
+    world: World, uninterrupted: str, interrupted: str, tmp_path: Path
+) -> None:
+    """What it had in hand lies aside, or half in place; that alone is cleared away."""
+    found = own(world, interrupted)
+    newest, older = snapshots(found.prefix)[:2]
+    theirs = newest.marker.with_name("caffenet_iter_399.caffemodel")
+    theirs.write_bytes(b"of somebody else")
+    shutil.copytree(newest.marker.parent, tmp_path / "before")
+
+    def again() -> None:
+        shutil.rmtree(newest.marker.parent)
+        shutil.copytree(tmp_path / "before", newest.marker.parent)
+        found.aside.mkdir()
+
+    again()  # in place as second names, without the marker
+    newest.marker.rename(found.aside / newest.marker.name)
+    for path in (newest.weights, newest.state):
+        os.link(path, found.aside / path.name)
+    found.clear_halves()
+    assert not newest.weights.exists()
+    assert not newest.state.exists()
+    again()  # moved, on a disk without links: one in place, two aside
+    newest.marker.rename(found.aside / newest.marker.name)
+    newest.state.rename(found.aside / newest.state.name)
+    found.clear_halves()
+    assert not newest.weights.exists()
+    again()  # another file in place meanwhile
+    for path in (newest.marker, newest.state, newest.weights):
+        path.rename(found.aside / path.name)
+    newest.weights.write_bytes(b"of somebody else")
+    found.clear_halves()
+    assert newest.weights.read_bytes() == b"of somebody else"
+    again()  # all in place
+    for path in (newest.marker, newest.state, newest.weights):
+        os.link(path, found.aside / path.name)
+    found.clear_halves()
+    assert newest.is_as_written()
+    again()  # Caffe was at it
+    (found.aside / "caffenet_iter_60.caffemodel").write_bytes(b"half")
+    train(world.job(interrupted))
+    assert world.weights(interrupted) == uninterrupted
+    assert not found.aside.exists()
+    assert contents(older.marker.parent) == {theirs.name: b"of somebody else"}
+
+
+def test_markers_of_before_are_understood(
+    world: World, uninterrupted: str, interrupted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Older versions wrote no id, neither into run.json nor into markers."""
+    known = record(world, interrupted)
+    del known["id"]
+    records.write(world.folder(interrupted).record, known)
+    old = snapshots(prefix(world, interrupted))
+    for each in old:
+        marker = json.loads(each.marker.read_text())
+        del marker["run"]
+        each.marker.write_text(json.dumps(marker))
+    train(world.job(interrupted))
+    assert f"goes on from {old[0].state}" in capsys.readouterr().out
+    assert world.weights(interrupted) == uninterrupted
+    assert not contents(world.folder(interrupted).snapshots)
+
+
+def test_final_weights_of_others_are_backed_up(world: World, interrupted: str) -> None:
+    folder = world.folder(interrupted)
+    folder.final.write_bytes(b"copied here by hand")
+    train(world.job(interrupted))
+    backup = folder.path / "final.caffemodel.backup-1"
+    assert backup.read_bytes() == b"copied here by hand"
+
+
+def test_a_folder_without_work_but_with_notes_is_not_deleted(world: World) -> None:
+    folder, run = world.write("a"), world.folder("a")
+    train(world.job("a"))
+    edit(folder / "solver.prototxt", "base_lr: 0.01", "base_lr: 0.02")
+    run.path.rename(run.path.with_name("a.old-1"))
+    run.path.mkdir()
+    (run.path / "notes.txt").write_text("why")
+    edit(folder / "solver.prototxt", "base_lr: 0.02", "base_lr: 0.01")
+    train(world.job("a"))
+    assert run.final.exists()
+    assert (run.path.with_name("a.old-2") / "notes.txt").read_text() == "why"
+
+
+# ---- Gone on with by `caffe train` ----
+
+
+def caffe_goes_on(world: World, name: str, state: Path, max_iter: int, snapshot: int) -> None:
+    """Go on by `caffe train -snapshot`, from the project's folder, until `max_iter`."""
+    folder = Path("prototxt") / TASK / name
+    text = (folder / "solver.prototxt").read_text()
+    text = re.sub(r"max_iter: \d+", f"max_iter: {max_iter}", text)
+    by_hand = folder / "by_hand.prototxt"
+    by_hand.write_text(re.sub(r"snapshot: \d+", f"snapshot: {snapshot}", text))
+    words = [str(world.caffe), "train", "-solver", str(by_hand), "-snapshot", str(state)]
+    environment = dict(os.environ, OPENBLAS_NUM_THREADS="1")
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_what_caffe_train_made_since_is_gone_on_with(
+    world: World, interrupted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = snapshots(prefix(world, interrupted))[0]
+    caffe_goes_on(world, interrupted, mine.state, max_iter=104, snapshot=30)
+    folder = world.folder(interrupted)
+    made = {
+        name: data
+        for name, data in contents(folder.snapshots).items()
+        if not Path(folder.snapshots, name).with_suffix(".json").exists()
+    }
+    assert sorted(made)[0] == "caffenet_iter_104.caffemodel"
+    train(world.job(interrupted))
+    said = capsys.readouterr().out
+    newest = folder.snapshots / "caffenet_iter_104.solverstate"
+    (line,) = [line for line in said.splitlines() if "goes on" in line]
+    assert f"goes on from {newest}, made since by `caffe train`" in line
+    assert "no promise" in line
+    session = record(world, interrupted)["sittings"][-1]
+    assert session["resumed_from"] == str(newest)
+    assert session["resumed_from_caffe_train"]
+    assert record(world, interrupted)["state"] == records.TRAINED
+    assert contents(folder.snapshots) == made, "those of `caffe train` stay as they are"
+    iterations = [point.iteration for point in points(world, interrupted)]
+    assert iterations == [*range(mine.iteration + 1), *range(105, 401)]
+
+
+def test_an_interrupted_training_goes_on_from_its_own_snapshot_again(
+    world: World, interrupted: str
+) -> None:
+    mine = snapshots(prefix(world, interrupted))[0]
+    caffe_goes_on(world, interrupted, mine.state, max_iter=90, snapshot=0)
+    kill_when(world, interrupted, lambda: points(world, interrupted)[-1].iteration > 125)
+    train(world.job(interrupted))
+    resumed = [each["resumed_from_caffe_train"] for each in record(world, interrupted)["sittings"]]
+    assert resumed == [False, True, False]
+
+
+def test_caffe_train_to_the_very_end(world: World, interrupted: str) -> None:
+    mine = snapshots(prefix(world, interrupted))[0]
+    caffe_goes_on(world, interrupted, mine.state, max_iter=400, snapshot=0)
+    train(world.job(interrupted))
+    folder = world.folder(interrupted)
+    final = folder.snapshots / "caffenet_iter_400.caffemodel"
+    assert folder.final.read_bytes() == final.read_bytes()
+    assert points(world, interrupted)[-1].val_accuracy is not None
+
+
+@pytest.mark.parametrize("damage", ["weights", "state", "other_net", "iteration", "older", "alone"])
+def test_a_snapshot_that_is_not_fit_is_not_gone_on_with(
+    world: World,
+    uninterrupted: str,
+    interrupted: str,
+    damage: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It stays, if under another name where the run's own are to be written."""
+    folder = world.folder(interrupted)
+    mine = snapshots(prefix(world, interrupted))[0]
+    due = mine.iteration + 20
+    caffe_goes_on(world, interrupted, mine.state, max_iter=due, snapshot=0)
+    weights = folder.snapshots / f"caffenet_iter_{due}.caffemodel"
+    state = weights.with_suffix(".solverstate")
+    if damage == "other_net":
+        net = world.write("other", Plan(max_iter=due, snapshot=0)) / "train_val.prototxt"
+        edit(net, "num_output: 16", "num_output: 17")
+        made = world.caffe_train("other", Path("by_hand").absolute())
+        shutil.copyfile(made, weights)
+    elif damage == "iteration":
+        weights, _ = [each.rename(each.with_stem("caffenet_iter_200")) for each in (weights, state)]
+        state = weights.with_suffix(".solverstate")
+    elif damage == "older":
+        for path in (weights, state):
+            os.utime(path, (1, 1))
+    elif damage == "alone":
+        weights.rename(weights.with_suffix(".mine"))
+        weights = weights.with_suffix(".mine")
+    else:
+        path = weights if damage == "weights" else state
+        os.truncate(path, path.stat().st_size - 10)
+    kept = sorted([weights.read_bytes(), state.read_bytes()])
+    train(world.job(interrupted))
+    said = capsys.readouterr().out
+    assert f"goes on from {mine.state}" in said
+    assert ("is not used: " in said) == (damage not in ("older", "alone"))
+    assert world.weights(interrupted) == uninterrupted
+    assert sorted(contents(folder.snapshots).values()) == kept
 
 
 # ---- Edited prototxts ----

@@ -149,7 +149,7 @@ def write_solver(folder: Path, max_iter: int) -> Path:
     record = lmdb_record(data)
     if not record:
         raise UserError(f"the sample's LMDBs are not there: make lmdb TASK={TASK} INIT=scratch")
-    images = record["images"]
+    images = record.images
     wanted = Run(
         task=TASK,
         classes=len(read_classes(data.classes)),
@@ -194,7 +194,9 @@ def worker_train(engine: Engine, solver: Path) -> Trainer:
         "weights": None,
         "run": str(solver.parent),
         "snapshot_prefix": str(solver.parent / "caffenet"),
+        "aside": str(solver.parent / ".caffenet.part"),
         "inputs": "",
+        "id": "",
         "resume": None,
         "validated": -1,
         "best": None,

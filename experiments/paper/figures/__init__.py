@@ -1,4 +1,4 @@
-"""Figures 5 to 14 of the paper, of our own runs. `python -m experiments.paper.figures 5` draws one.
+"""Figures 1 to 14 of the paper, of our own runs and images.
 
-A figure is made of runs as far as there are any; what is missing is said with the make line for it.
+A figure is made of what there is; what is missing is said with the make line for it.
 """

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
-from experiments.grid.definition import PlannedRun, without_seed
+from datasets.catalogue import RAW
 from experiments.paper.seed_groups import in_words
 from experiments.paper.valid_runs import RecordedRun, Records
-from experiments.single_run import record as states
+from experiments.single_run import run_json as states
+from experiments.single_run.plan import RunPlan, without_seed
 from prototxt.settings import PAPER, Settings
 
 PAPER_IN_WORDS = "100 epochs at a learning rate of 1e-4, as in the paper"
@@ -22,6 +24,12 @@ class Choice:
     init: str = "hybrid"
     run: str | None = None
     settings: Settings = PAPER
+    raw: Path = RAW  # where the catalogues and images are
+
+    def heading(self, number: str) -> str:
+        """'Figure 5', or for another task, run or settings than the paper's what it is like."""
+        is_papers = not self.task and not self.run and without_seed(self.settings) == PAPER
+        return f"Figure {number}" if is_papers else f"As Figure {number}, of your own runs"
 
     def name(self, number: str) -> str:
         """The name of the figure's files: fig5, or fig5-<task>."""
@@ -33,7 +41,7 @@ class Choice:
         return f"Settings: {in_words('', self.settings).lstrip(', ') or PAPER_IN_WORDS}."
 
 
-def pick(records: Records, wanted: PlannedRun) -> RecordedRun | None:
+def pick(records: Records, wanted: RunPlan) -> RecordedRun | None:
     """The run with the lowest seed that is the wanted one in all else, trained or on its way.
 
     One that was edited by hand only where there is no other.

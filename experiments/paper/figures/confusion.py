@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from experiments.grid.definition import PlannedRun
 from experiments.paper.figures.choice import Choice, edited
 from experiments.paper.figures.plot import Plot
 from experiments.paper.predictions import read_confusion
 from experiments.paper.seed_groups import best, group_by_seed
 from experiments.paper.valid_runs import RecordedRun, Records
-from experiments.single_run.confusion import Matrix, draw
+from experiments.single_run.confusion import Matrix, draw, fits_column
 from experiments.single_run.metrics import shares
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 
 _TASKS = {
@@ -47,7 +47,7 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
     for task in (choice.task,) if choice.task else _TASKS[number]:
         run = chosen_run(task, choice, records)
         if run is None:
-            missing.append(PlannedRun(task, choice.init, "all", choice.settings).make_line)
+            missing.append(RunPlan(task, choice.init, "all", choice.settings).make_line)
             continue
         try:
             found.append(_Found(run, *read_confusion(run)))
@@ -55,12 +55,14 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
             remarks.append(str(error))
     return Plot(
         name=choice.name(number),
-        title=f"Figure {number}: confusion matrix" + (" each" if len(found) > 1 else ""),
-        caption="Per cent of each true class (rows); at the right, the class's accuracy. Runs: "
+        title=f"{choice.heading(number)}: confusion matrix" + (" each" if len(found) > 1 else ""),
+        caption="Per cent of each true class (rows); at the right, the class's accuracy and its "
+        "number of test images. Runs: "
         + (", ".join(f"{each.run.task}/{each.run.name}" for each in found) or "none yet")
         + ".",
         table=pd.concat([_numbers(each) for each in found]) if found else pd.DataFrame(),
-        draw=(lambda: draw([each.drawn for each in found])) if found else None,
+        draw=(lambda width: draw([each.drawn for each in found], width)) if found else None,
+        has_column=fits_column([each.drawn for each in found]),
         missing=tuple(missing),
         remarks=(*remarks, *edited(each.run for each in found)),
     )

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.grid.definition import PlannedRun
 from experiments.paper.figures.choice import Choice, edited, inits_of, pick
 from experiments.paper.figures.plot import COLOURS, LINES, MARKERS, Plot, bare
 from experiments.paper.printed import INITS
 from experiments.paper.valid_runs import RecordedRun, Records
-from experiments.single_run import record as states
+from experiments.single_run import run_json as states
 from experiments.single_run.curve import read
-from experiments.single_run.figure_style import WIDTH
+from experiments.single_run.figure_style import TITLE_SIZE, is_column, wrapped_title
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
 
@@ -27,7 +27,7 @@ class _Line:
 
     panel: str
     label: str
-    wanted: PlannedRun
+    wanted: RunPlan
 
 
 def plot(number: str, choice: Choice, records: Records) -> Plot:
@@ -36,20 +36,18 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
     settings = choice.settings
     if number == "7":
         lines = [
-            _Line(
-                f"from {choice.init}", scenario, PlannedRun(task, choice.init, scenario, settings)
-            )
+            _Line(f"from {choice.init}", scenario, RunPlan(task, choice.init, scenario, settings))
             for scenario in SCENARIOS
         ]
-        title = f"Figure 7: validation accuracy of the scenarios, {task}"
+        title = f"{choice.heading(number)}: validation accuracy of the scenarios, {task}"
     else:
         inits = inits_of(records, task, settings, INITS) if choice.task else INITS
         lines = [
-            _Line(words, init, PlannedRun(task, init, scenario, settings))
+            _Line(words, init, RunPlan(task, init, scenario, settings))
             for scenario, words in (("all", "all layers learn"), ("only_last", "only the last"))
             for init in inits
         ]
-        title = f"Figure {number}: validation accuracy by initialisation, {task}"
+        title = f"{choice.heading(number)}: validation accuracy by initialisation, {task}"
     found = [(line, pick(records, line.wanted)) for line in lines]
     rows, remarks = [], []
     for line, run in found:
@@ -76,17 +74,20 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
         title=title,
         caption=f"Accuracy over all validation images. {choice.settings_in_words}",
         table=table,
-        draw=(lambda: _draw(table, panels, order, title)) if rows else None,
+        draw=(lambda width: _draw(table, panels, order, title, width)) if rows else None,
         missing=tuple(line.wanted.make_line for line, run in found if run is None),
         remarks=tuple(remarks),
     )
 
 
-def _draw(table: pd.DataFrame, panels: list[str], order: dict[str, int], title: str) -> Figure:
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
-    figure.suptitle(title, fontsize=9)
+def _draw(
+    table: pd.DataFrame, panels: list[str], order: dict[str, int], title: str, width: float
+) -> Figure:
+    shape = (len(panels), 1) if is_column(width) else (1, len(panels))
+    figure = Figure(figsize=(width, 3.0 * shape[0] + 0.4), layout="constrained")
+    figure.suptitle(wrapped_title(title, width), fontsize=TITLE_SIZE)
     for axes, panel in zip(
-        figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True
+        figure.subplots(*shape, sharex=True, sharey=True, squeeze=False).flat, panels, strict=True
     ):
         axes.set_title(panel)
         axes.set_xlabel("epoch")
@@ -111,8 +112,8 @@ def _draw(table: pd.DataFrame, panels: list[str], order: dict[str, int], title: 
         if of_panel.empty:
             axes.text(0.5, 0.5, "no run yet", ha="center", transform=axes.transAxes)
         else:
-            axes.legend(loc="lower right")
-    figure.axes[0].set_ylabel("validation accuracy")
+            axes.legend(loc="best")
+    figure.supylabel("validation accuracy", fontsize=8)
     return figure
 
 

@@ -6,25 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from experiments.grid.definition import PlannedRun
 from experiments.paper.figures.choice import Choice, edited
 from experiments.paper.figures.confusion import chosen_run
+from experiments.paper.figures.paintings import Cell, draw_paintings
 from experiments.paper.figures.plot import Plot
+from experiments.paper.painting_labels import PaintingLabel, painting_labels
 from experiments.paper.predictions import images_root, read_confusion, read_predictions
 from experiments.paper.valid_runs import RecordedRun, Records
-from experiments.single_run.figure_style import WIDTH, shortened
+from experiments.single_run.figure_style import is_column
 from experiments.single_run.metrics import shares
+from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 
 _TASK = "wikiart_style"
 _PAIRS = 3
-_EXAMPLES = {"right": 2, "confused": 4, "other": 2}  # pictures of each kind in a row
-_LETTERS = 28  # of a name above two pictures
+_EXAMPLES = {"right": 2, "confused": 3, "other": 2}  # pictures of each kind in a row
+_COLUMN_EXAMPLES = {"right": 1, "confused": 1, "other": 1}  # in a column of 9 cm
 _SIDE = 300  # pixels of an example's longer side, at most
 
 
@@ -35,7 +35,7 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
     table, remarks = pd.DataFrame(), []
     if run:
         try:
-            table = examples(run)
+            table = _labelled(examples(run), task, choice.raw)
         except UserError as error:
             remarks.append(str(error))
     root = images_root(run) if run else None
@@ -44,15 +44,27 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
         table["here"] = here  # so that the figure is drawn again when its images have come
     if not all(here):
         remarks.append(f"{here.count(False)} of its {len(here)} images are not on this machine")
+    title = f"{choice.heading(number)}: the most confused pairs of {task}"
     return Plot(
         name=choice.name(number),
-        title=f"Figure {number}: the most confused pairs of {task}",
+        title=title,
         caption="For each pair: paintings of the first class told rightly, taken for the second "
         "(those of which the net was surest), and paintings of the second.",
         table=table,
-        draw=(lambda: _draw(table, root)) if len(table) else None,
-        missing=() if run else (PlannedRun(task, choice.init, "all", choice.settings).make_line,),
+        draw=(lambda width: _draw(table, root, title, width)) if len(table) else None,
+        missing=() if run else (RunPlan(task, choice.init, "all", choice.settings).make_line,),
         remarks=(*remarks, *edited([run] if run else [])),
+    )
+
+
+def _labelled(table: pd.DataFrame, task: str, raw: Path) -> pd.DataFrame:
+    """The examples with artist, title and date of each painting."""
+    labels = painting_labels(task, table["image"], raw)
+    of_rows = [labels[image] for image in table["image"]]
+    return table.assign(
+        artist=[each.artist for each in of_rows],
+        title=[each.title for each in of_rows],
+        date=[each.date for each in of_rows],
     )
 
 
@@ -110,43 +122,25 @@ def examples(run: RecordedRun) -> pd.DataFrame:
     )
 
 
-def _draw(table: pd.DataFrame, root: Path | None) -> Figure:
-    columns = sum(_EXAMPLES.values())
-    pairs = list(table.groupby("pair", sort=True))
-    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03, wspace=0.02, hspace=0.05)
-    figure = Figure(figsize=(WIDTH, 1.45 * len(pairs)), layout=layout)
-    for panel, (_, rows) in zip(
-        figure.subfigures(len(pairs), 1, squeeze=False)[:, 0], pairs, strict=True
-    ):
-        one, two = rows["true"].iloc[0], rows["predicted"].iloc[0]
-        short, other = shortened(one, _LETTERS), shortened(two, _LETTERS)
-        panel.suptitle(
-            f"{one} taken for {two}: {rows['count'].iloc[0]} images, {rows['share'].iloc[0]:.0%}",
-            fontsize=8,
-            fontweight="bold",
+def _draw(table: pd.DataFrame, root: Path | None, title: str, width: float) -> Figure:
+    columns = _COLUMN_EXAMPLES if is_column(width) else _EXAMPLES
+    rows, headings = [], []
+    for _, of_pair in table.groupby("pair", sort=True):
+        one, two = of_pair["true"].iloc[0], of_pair["predicted"].iloc[0]
+        headings.append(
+            f"{one} taken for {two}: {of_pair['count'].iloc[0]} images, "
+            f"{of_pair['share'].iloc[0]:.0%}"
         )
-        axes = panel.subplots(1, columns, squeeze=False)[0]
-        for each in axes:
-            each.axis("off")
-        place = 0
-        for kind, room in _EXAMPLES.items():
-            words = {"right": short, "confused": f"{short} as {other}", "other": other}[kind]
-            images = list(rows[rows["kind"] == kind]["image"])
-            for each, image in zip(axes[place:], images, strict=False):
-                _show(each, root, image)
-            if not images:
-                axes[place].text(0, 0.5, "none told rightly", fontsize=7)
-            axes[place].set_title(words, fontsize=7, loc="left")
-            place += room
-    return figure
-
-
-def _show(axes: Axes, root: Path | None, image: str) -> None:
-    picture = _picture(root, image)
-    if picture is None:
-        axes.text(0.5, 0.5, "image\nnot here", ha="center", va="center", fontsize=7)
-    else:
-        axes.imshow(picture)
+        row: list[Cell] = []
+        for kind, most in columns.items():
+            words = {"right": f"true: {one}", "confused": f"said: {two}", "other": f"true: {two}"}
+            of_kind = of_pair[of_pair["kind"] == kind].head(most)
+            for number, each in enumerate(of_kind.itertuples()):
+                label = PaintingLabel(str(each.artist), str(each.title), str(each.date))
+                heading = words[kind] if number == 0 else ""
+                row.append((_picture(root, str(each.image)), heading, label))
+        rows.append(row)
+    return draw_paintings(rows, title, width, sum(columns.values()), headings)
 
 
 def _picture(root: Path | None, image: str) -> np.ndarray | None:

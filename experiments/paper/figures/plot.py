@@ -11,8 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.paper.counted import counted
 from experiments.single_run import confusion, figure_style
-from experiments.single_run.figure_style import look, save_figure
+from experiments.single_run.figure_style import COLUMN, WIDTH, look, save_figure
 from lib.files import write_text
 
 # Told apart by colour-blind readers too (Okabe and Ito), and by line and marker in grey print.
@@ -20,6 +21,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#5
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 PRINTED_COLOUR = "#999999"
+
+_NAMED = 2  # make lines in a message; the report has them all
 
 
 @dataclass(frozen=True)
@@ -30,30 +33,46 @@ class Plot:
     title: str
     caption: str
     table: pd.DataFrame  # its numbers
-    draw: Callable[[], Figure] | None
+    draw: Callable[[float], Figure] | None  # takes its width in inches: WIDTH or COLUMN
     missing: tuple[str, ...] = ()  # make lines of the runs that it lacks
     remarks: tuple[str, ...] = field(default=())  # what the reader must know of its runs
+    has_column: bool = True  # whether it can be drawn in a column of 9 cm
 
 
 def save(plot: Plot, report: Path, *, pdf: bool = True) -> list[Path]:
-    """Write a figure as PNG, as PDF for print if `pdf`, and its numbers as CSV.
+    """Write a figure for a page (PNG, PDF) and for a column of 9 cm (PDF), and its numbers as CSV.
 
-    Nothing is drawn again while its numbers and the code that draws it are the same.
+    Without `pdf` only the PNG is wanted. Nothing is drawn again while its numbers and the code that
+    draws it are the same.
     """
     assert plot.draw is not None
     numbers = report / f"{plot.name}.csv"
-    pictures = [report / f"{plot.name}.{kind}" for kind in ("png", "pdf")]
+    every = {report / f"{plot.name}.png": WIDTH, report / f"{plot.name}.pdf": WIDTH}
+    column = report / f"{plot.name}-9cm.pdf"
+    if plot.has_column:
+        every[column] = COLUMN
+    wanted = [path for path in every if pdf or path.suffix == ".png"]
     text = plot.table.to_csv(index=False, lineterminator="\n")
-    wanted = pictures if pdf else pictures[:1]
     if not _up_to_date(text, numbers, wanted):
-        for path in (numbers, *pictures):
+        for path in (numbers, column, *every):
             path.unlink(missing_ok=True)
         with mpl.rc_context(look([text, plot.title])):
-            figure = plot.draw()
+            figures = {width: plot.draw(width) for width in {every[path] for path in wanted}}
             for path in wanted:
-                save_figure(figure, path)
+                save_figure(figures[every[path]], path)
         write_text(numbers, text)  # last: it says that the pictures are of these numbers
     return [*wanted, numbers]
+
+
+def lacks(plot: Plot) -> list[str]:
+    """Which runs or lists a figure lacks, in a line; none where it has all."""
+    if not plot.missing:
+        return []
+    count = len(plot.missing)
+    what = "list" if plot.missing[0].startswith("make lists ") else "run"
+    named = [f"`{line}`" for line in plot.missing[:_NAMED]]
+    more = [f"{count - _NAMED} more like these (`make status`)"] if count > _NAMED else []
+    return [f"it lacks {counted(count, what)}: " + ", ".join(named + more)]
 
 
 def bare(axes: Axes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -231,8 +232,9 @@ def _flags(prefix: Path, host: Host, cuda: Cuda | None, work: Path) -> list[str]
 def _folder(work: Path, key: str, order: Order) -> Path:
     """Where this recipe compiles; what another recipe has compiled is cleared away."""
     kind = "cpu" if order.cpu else "gpu"
-    for other in work.glob(f"build-{kind}-*"):
-        if other.name != f"build-{kind}-{key}" or order.force:
+    recipe = re.compile(rf"build-{kind}-[0-9a-f]{{16}}")  # named by stages.digest
+    for other in list(work.iterdir()):
+        if recipe.fullmatch(other.name) and (other.name != f"build-{kind}-{key}" or order.force):
             shutil.rmtree(other, ignore_errors=True)
     return work / f"build-{kind}-{key}"
 

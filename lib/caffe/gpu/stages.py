@@ -32,6 +32,7 @@ def is_made(folder: Path, made_by: str) -> bool:
 @contextmanager
 def making(folder: Path, made_by: str) -> Iterator[Path]:
     """Yield an empty folder to fill; at the end it takes the place of `folder`, marked as made."""
-    with whole_folder(folder) as aside:
+    is_ours = (folder / _MADE_BY).exists()
+    with whole_folder(folder, is_ours=is_ours) as aside:
         yield aside
         (aside / _MADE_BY).write_text(made_by, encoding="utf-8")

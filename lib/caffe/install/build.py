@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from lib.caffe.install.runpaths import set_run_paths
 from lib.caffe.install.unpack import unpack
 from lib.errors import UserError
 from lib.exclusive_lock import exclusive_lock
-from lib.files import readable, require_space, whole_folder
+from lib.files import readable, remove_leftovers, require_space, whole_folder
 
 _NEEDED = 600_000_000  # bytes on disk while installing; 440 MB stay
 _GLIBC = (2, 31)  # Debian 11's
@@ -74,8 +73,7 @@ def install(
         raise UserError(f"cannot install Caffe: {into.parent} is not writable for this user")
     with exclusive_lock(into.parent, "the installation of Caffe"):
         # What a killed whole_folder left, 400 MB, goes even if nothing is to be done.
-        for leftover in into.parent.glob(f".{into.name}.*.part"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        remove_leftovers([into])
         if not force and is_intact(into) and blas in (None, installed_blas(into)):
             return Installed(False, [f"{into}: up to date{_note(into, blas)}"])
         require_space(into.parent, _NEEDED, "Caffe")

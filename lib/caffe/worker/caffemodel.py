@@ -46,10 +46,11 @@ class Broken(Exception):
 class Blob:
     """One array of weights: `shape`, whether it is a legacy 4-D one, and its numbers."""
 
-    def __init__(self, data, shape, legacy, spans):
+    def __init__(self, data, shape, legacy, spans, is_nvcaffe=False):
         self._data = data
         self.shape = shape
         self.legacy = legacy
+        self.is_nvcaffe = is_nvcaffe  # it has bytes in a field that BVLC's BlobProto lacks
         self._spans = spans  # (first byte, end, dtype) of each run of numbers
 
     @property
@@ -121,6 +122,13 @@ def read(path):
     for layer in layers:
         for index, blob in enumerate(layer.blobs):
             promised = int(numpy.prod(blob.shape))
+            if blob.is_nvcaffe and not blob.count:
+                raise WorkerError(
+                    "%s is NVCaffe's (NVIDIA's fork): it keeps its numbers in a field (raw_data) "
+                    "that no other Caffe reads; write it again there with "
+                    "`store_blobs_in_old_format: true` in its solver.prototxt, by a training of "
+                    "one iteration at base_lr 0 from these weights" % path
+                )
             if blob.count != promised:
                 raise WorkerError(
                     "%s: layer '%s': blob %d has shape %s, that is %d numbers, but holds %d"
@@ -169,7 +177,7 @@ def read_v0(data, start, end):
 
 def read_blob(data, start, end):
     """A BlobProto. Like Blob::FromProto: doubles, where there are any, count before floats."""
-    shape, legacy, floats, doubles = None, {}, [], []
+    shape, legacy, floats, doubles, is_nvcaffe = None, {}, [], [], False
     for number, wire, first, last in fields(data, start, end):
         if last > end:
             raise Broken
@@ -181,10 +189,12 @@ def read_blob(data, start, end):
             doubles.append((first, last, "<f8"))
         elif wire == VARINT:
             legacy[number] = varint(data, first, last)[0]
+        elif wire == BYTES and number not in BLOB.values():
+            is_nvcaffe = True
     sizes = ("num", "channels", "height", "width")
     if any(BLOB[size] in legacy for size in sizes):
         return Blob(data, [legacy.get(BLOB[size], 0) for size in sizes], True, doubles or floats)
-    return Blob(data, shape or [], False, doubles or floats)
+    return Blob(data, shape or [], False, doubles or floats, is_nvcaffe)
 
 
 def read_shape(data, start, end):

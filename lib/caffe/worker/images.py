@@ -8,7 +8,9 @@ from errors import WorkerError
 
 
 def read_mean(path):
-    """The mean in a .binaryproto or .npy file, float32 (3, height, width); (3, 1, 1) for a colour.
+    """The mean in a .binaryproto or .npy file, float32 (channels, height, width).
+
+    One value per channel has height and width 1. Channels are 3, or 1 for grey images.
 
     Raises WorkerError when it holds anything else.
     """
@@ -27,9 +29,9 @@ def read_mean(path):
         mean = mean.reshape(-1, 1, 1)
     if mean.ndim == 4 and mean.shape[0] == 1:
         mean = mean[0]
-    if mean.ndim != 3 or mean.shape[0] != 3:
+    if mean.ndim != 3 or mean.shape[0] not in (1, 3):
         raise WorkerError(
-            "{} holds {} numbers; a mean is 3 x height x width".format(
+            "{} holds {} numbers; a mean is 3 (or 1) x height x width".format(
                 path, " x ".join(map(str, mean.shape))
             )
         )
@@ -37,7 +39,7 @@ def read_mean(path):
 
 
 def prepare(pixels, mean, crop, where):
-    """What the net sees: float32 (n, 3, crop, crop) of uint8 BGR pixels (n, 3, height, width).
+    """The centre less the mean: float32 (n, channels, *crop) of uint8 (n, channels, height, width).
 
     The mean is subtracted at the crop's own window, in float32 (data_transformer.cpp). Raises
     WorkerError, naming `where` the mean is from, when sizes do not fit.
@@ -48,6 +50,10 @@ def prepare(pixels, mean, crop, where):
             "images of {} x {} are smaller than the net's input of {} x {}".format(
                 height, width, crop[0], crop[1]
             )
+        )
+    if mean.shape[0] not in (1, pixels.shape[1]):
+        raise WorkerError(
+            "{} has {} channels, the images have {}".format(where, mean.shape[0], pixels.shape[1])
         )
     top, left = (height - crop[0]) // 2, (width - crop[1]) // 2
     window = (slice(None), slice(top, top + crop[0]), slice(left, left + crop[1]))

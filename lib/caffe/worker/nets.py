@@ -8,8 +8,8 @@ import tempfile
 import caffe
 import caffemodel
 import device
-import images
 import prototxts
+import transformation
 from errors import WorkerError
 
 KEPT = 4  # nets in memory; CaffeNet takes 230 MB
@@ -18,13 +18,13 @@ _device = []  # the GPU chosen so far: asking again for the same one costs a chi
 
 
 class Model:
-    """A net ready to run: `net`, `input` (blob), `crop` (height, width), `mean`."""
+    """A net ready to run: `net`, `input` (blob), `crop` (height, width), `asked` (its files)."""
 
-    def __init__(self, net, param, mean, mean_path):
+    def __init__(self, net, param, asked):
         self.net = net
         self.param = param
-        self.mean = mean
-        self.mean_path = mean_path
+        self.asked = asked
+        self._transformations = {}  # by the images' size
         self.input = net.inputs[0]
         self.crop = tuple(net.blobs[self.input].data.shape[2:])
 
@@ -33,14 +33,27 @@ class Model:
         return self.net.blobs[self.input].data.shape[0]
 
     def feed(self, pixels):
-        """Put uint8 pixels (batch or fewer, 3, height, width) into the input; the rest is zero."""
+        """Put uint8 pixels (batch or fewer, 3, height, width) into the input; the rest is zero.
+
+        They are transformed as in the TEST phase of the run's own net. Raises WorkerError for
+        sizes that do not fit.
+        """
         data = self.net.blobs[self.input].data
-        data[: len(pixels)] = images.prepare(pixels, self.mean, self.crop, self.mean_path)
+        size = tuple(pixels.shape[2:])
+        if size not in self._transformations:
+            net, mean = self.asked.get("net"), self.asked["mean"]
+            self._transformations[size] = (
+                transformation.of_net(net, size, mean) if net else transformation.of_mean(mean)
+            )
+        made = self._transformations[size]
+        data[: len(pixels)] = made.apply(pixels, data.shape[1], self.crop)
         data[len(pixels) :] = 0
 
 
 def load(asked, gpu, blob=None, batch=None, backward=False):
-    """The model of `asked` (deploy, weights, mean: paths), up to `blob` or whole.
+    """The model of `asked` (deploy, weights, mean: paths; net: the run's own, or None).
+
+    It goes up to `blob`, or is whole.
 
     `batch`: images a pass, None for the deploy net's own number. `backward`: gradients reach the
     input, and none are computed for weights. Raises WorkerError for a net without that blob, and
@@ -50,7 +63,9 @@ def load(asked, gpu, blob=None, batch=None, backward=False):
         _kept.clear()
         device.choose(gpu)
         _device[:] = [gpu]
-    files = tuple(_stamp(asked[name]) for name in ("deploy", "weights", "mean"))
+    files = tuple(
+        _stamp(asked[name]) for name in ("deploy", "weights", "mean", "net") if asked.get(name)
+    )
     key = (files, blob, batch, backward)
     if key not in _kept:
         while len(_kept) >= KEPT:
@@ -66,7 +81,6 @@ def _load(asked, blob, batch, backward):
         cut(param, blob, asked["deploy"])
     if backward:
         only_inputs_learn(param)
-    mean = images.read_mean(asked["mean"])
     _, layers = caffemodel.read(asked["weights"])
     net = build(param)
     if len(net.inputs) != 1 or len(net.blobs[net.inputs[0]].data.shape) != 4:
@@ -86,7 +100,7 @@ def _load(asked, blob, batch, backward):
     if batch is not None:
         net.blobs[net.inputs[0]].reshape(batch, *net.blobs[net.inputs[0]].data.shape[1:])
         net.reshape()
-    return Model(net, param, mean, asked["mean"])
+    return Model(net, param, asked)
 
 
 def only_inputs_learn(param):

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 
 import caffemodel
 import numpy
@@ -18,32 +19,96 @@ MARGIN = 8 << 20  # bytes: names, shapes, and what others write meanwhile
 NOT_WHOLE = "what Caffe wrote did not reach the disk (is it full, or a quota used up?)"
 
 
-def take(solver, prefix, inputs):
-    """Let Caffe snapshot to `<prefix>_iter_N.{caffemodel,solverstate}`, then write `…N.json`.
+def take(solver, prefix, aside, inputs, run):
+    """Let Caffe snapshot to `<prefix>_iter_N.{caffemodel,solverstate}`, then write `...N.json`.
 
-    A kill while Caffe writes leaves files without a marker, and they are never resumed from. The
-    marker also keeps `inputs`, a word that tells what the training is made from. Returns its path.
-    Raises WorkerError when a weight is NaN or infinite, and when the disk is full.
+    Caffe writes over whatever is there, so the solver's own snapshot_prefix has the same name in
+    the folder `aside`, on the same disk; what is whole there is put in its place, and never over
+    another file. A kill meanwhile leaves that folder. The marker also keeps `inputs`, a word that
+    tells what the training is made from, and `run`, the id of the run. Returns its path.
+    Raises WorkerError when a weight is NaN or infinite, when the disk is full, and when one of the
+    three files is there already.
     """
     check_finite(solver.net, solver.iter)
+    stem = "{}_iter_{}".format(prefix, solver.iter)
+    places = [stem + end for end in (".caffemodel", ".solverstate", ".json")]
+    for place in places:
+        if os.path.lexists(place):
+            raise in_the_way(place)
     weights = weight_bytes(solver.net)
     require_space(os.path.dirname(prefix), 2 * weights)  # weights, and momentum of the same size
-    solver.snapshot()
-    stem = "{}_iter_{}".format(prefix, solver.iter)
-    files = [stem + ".caffemodel", stem + ".solverstate"]
-    check_weights_file(solver.net, files[0])
-    check_state_file(files[1])
-    marker = {
-        "iteration": solver.iter,
-        "inputs": inputs,
-        "files": {os.path.basename(path): _flushed_sha256(path) for path in files},
-    }
-    with io.open(stem + ".json.part", "w", encoding="utf-8") as handle:
-        handle.write(json.dumps(marker, indent=1))
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(stem + ".json.part", stem + ".json")
-    return stem + ".json"
+    os.makedirs(aside)
+    try:
+        solver.snapshot()
+        files = [os.path.join(aside, os.path.basename(place)) for place in places]
+        check_weights_file(solver.net, files[0])
+        check_state_file(files[1])
+        name_weights(files[1], places[0])
+        marker = {
+            "iteration": solver.iter,
+            "inputs": inputs,
+            "run": run,
+            "files": {os.path.basename(path): _flushed_sha256(path) for path in files[:2]},
+        }
+        with io.open(files[2], "w", encoding="utf-8") as handle:
+            handle.write(json.dumps(marker, indent=1))
+            handle.flush()
+            os.fsync(handle.fileno())
+        put_in_place(files, places)
+    except OSError as error:
+        raise WorkerError("cannot write the snapshot {}: {}".format(stem, error.strerror)) from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return places[2]
+
+
+def put_in_place(files, places):
+    """Give each of `files` its place, in order; all of them or none, and never over another file.
+
+    Raises WorkerError when a place is taken.
+    """
+    done = []
+    try:
+        for path, place in zip(files, places):
+            try:
+                os.link(path, place)  # unlike a rename it fails where a file is
+            except FileExistsError:
+                raise in_the_way(place) from None
+            except OSError:  # a disk without such links
+                if os.path.lexists(place):
+                    raise in_the_way(place) from None
+                os.rename(path, place)
+            done.append(place)
+    except BaseException:
+        for place in done:
+            os.remove(place)
+        raise
+
+
+def in_the_way(path):
+    """The error for a file where a snapshot is to be written."""
+    return WorkerError(
+        "{} is there already and was not written by this run: it is left as it is; move it away, "
+        "or give the solver another snapshot_prefix".format(path)
+    )
+
+
+def name_weights(state, weights):
+    """Let a .solverstate name `weights` as its .caffemodel, as Caffe's own restoring needs it."""
+    with io.open(state, "rb") as handle:
+        data = handle.read()
+    number = caffe_pb2.SolverState.DESCRIPTOR.fields_by_name["learned_net"].number
+    before = 0  # where the last field ended
+    for found, _, _, end in caffemodel.fields(memoryview(data), 0, len(data)):
+        if found == number:
+            break
+        before = end
+    else:
+        raise WorkerError("{} names no .caffemodel".format(state))
+    field = caffe_pb2.SolverState(learned_net=weights).SerializeToString()
+    with io.open(state, "wb") as handle:
+        for part in (memoryview(data)[:before], field, memoryview(data)[end:]):
+            handle.write(part)
 
 
 def save_weights(net, path):
@@ -69,7 +134,13 @@ def check_weights_file(net, path):
 
 
 def check_state_file(path):
-    """Raise WorkerError unless a .solverstate ends with its last field, current_step."""
+    """Raise WorkerError unless a .solverstate is whole."""
+    if not is_whole_state(path):
+        raise WorkerError("{}: {} is truncated".format(NOT_WHOLE, path))
+
+
+def is_whole_state(path):
+    """Whether a .solverstate ends with its last field, current_step."""
     with io.open(path, "rb") as handle:
         data = memoryview(handle.read())
     last = caffe_pb2.SolverState.DESCRIPTOR.fields_by_name["current_step"].number
@@ -77,9 +148,8 @@ def check_state_file(path):
     try:
         ends += [(field[0], field[-1]) for field in caffemodel.fields(data, 0, len(data))]
     except caffemodel.Broken:
-        ends.append((None, 0))
-    if ends[-1] != (last, len(data)):
-        raise WorkerError("{}: {} is truncated".format(NOT_WHOLE, path))
+        return False
+    return ends[-1] == (last, len(data))
 
 
 def weight_bytes(net):

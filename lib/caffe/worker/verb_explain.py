@@ -9,10 +9,10 @@ from errors import WorkerError
 def run(request, emit):
     """Probabilities, class-activation map, saliency and a feature blob of one image.
 
-    request: deploy, weights, mean (paths), images (path of raw uint8 pixels, BGR, 3 x height x
-    width), size ([height, width]), layer (blob of the map; None: heads.last_maps), label (the class
-    to explain, None for the likeliest), blob (features to return, "fc7"), out (path of the .npz to
-    write), gpu.
+    request: deploy, weights, mean, net (paths; net: the run's own train_val, or None), images
+    (path of raw uint8 pixels, BGR, 3 x height x width), size ([height, width]), layer (blob of the
+    map; None: heads.last_maps), label (the class to explain, None for the likeliest), blob
+    (features to return, "fc7"), out (path of the .npz to write), gpu.
     The .npz holds probabilities (classes,), cam (height, width of the layer) from 0 to 1, saliency
     (crop, crop) from 0 to 1, features (dims,).
     Grad-CAM: Selvaraju et al. (2017), on the class score before the softmax: each map of the layer

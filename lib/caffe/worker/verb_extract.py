@@ -8,11 +8,11 @@ from errors import WorkerError
 def run(request, emit):
     """Compute a blob for `count` images and write it to a file.
 
-    request: deploy, weights, mean (paths), blob ("fc7": after its ReLU, which works in place),
-    batch (images a forward pass, None for the deploy net's own; the last pass is filled up with
-    zeros, so that each is computed the same way), images (path of raw uint8 pixels, BGR, count x 3
-    x height x width), count, size ([height, width]), out (path to write: raw float32, count x dims,
-    where None writes nothing), gpu (device or None).
+    request: deploy, weights, mean (paths), net (the run's own train_val, or None), blob ("fc7":
+    after its ReLU, which works in place), batch (images in one forward pass, None for the deploy
+    net's own; the last pass is filled up with zeros, so that each is computed the same way), images
+    (path of raw uint8 pixels, BGR, count x 3 x height x width), count, size ([height, width]), out
+    (path to write: raw float32, count x dims, where None writes nothing), gpu (device or None).
     Events: images. Returns dims, shape (of one image's blob) and batch. Raises WorkerError on a NaN
     or infinite value, and for nets and weights that cannot do it.
     """

@@ -25,7 +25,8 @@ def run(request, emit):
 
     request: solver, deploy, classes, gpu (solvers.load_solver), weights (path or None: copied by
     layer name), run (folder for what is made), snapshot_prefix (start of the snapshots' paths),
-    inputs (a word for what this is made from, kept in the markers of snapshots), resume (path of a
+    aside (folder beside them, made and removed for each), inputs (a word for what this is made
+    from) and id (of the run), both kept in the markers of snapshots, resume (path of a
     .solverstate or None), validated (last iteration that has its validation already), best (best
     validation accuracy so far).
     Events: start, iteration, validating, validation, snapshot, replay. Returns iteration, and
@@ -47,11 +48,14 @@ class Training:
         self.emit = emit
         self.stop = False
         self.param = prototxts.read_solver(request["solver"])
-        self.solver = load_solver(self.param, request)
+        name = os.path.basename(request["snapshot_prefix"])
+        self.solver = load_solver(
+            self.param, dict(request, snapshot_prefix=os.path.join(request["aside"], name))
+        )
         self.net = self.solver.net
         self.losses = watch_losses(self.net, self.param.net)
         self.best = request["best"]
-        self.began_at = 0  # iteration
+        self.saved_at = 0  # iteration that can be gone on from
         self.told = 0.0  # time of the last event about the replay or a validation
         self.written = prototxts.read_net(self.param.net)
         self.outputs = None
@@ -83,7 +87,7 @@ class Training:
             if self.snapshot_is_due():
                 self.snapshot()
         if self.solver.iter < self.param.max_iter:
-            if self.solver.iter > self.began_at:
+            if self.solver.iter > self.saved_at:
                 self.snapshot()
             return {"interrupted": True, "iteration": self.solver.iter}
         snapshots.check_finite(self.net, self.solver.iter)
@@ -98,7 +102,7 @@ class Training:
             self.solver.restore(self.request["resume"])
         elif self.request["weights"]:
             self.net.copy_from(self.request["weights"])
-        self.began_at = self.solver.iter
+        self.saved_at = self.solver.iter
         loaded = snapshots.layer_hashes(self.net)
         frozen = frozen_layers(train_layers(self.param, self.written), self.net)
         self.emit(
@@ -244,9 +248,9 @@ class Training:
 
     def snapshot(self):
         """Take a snapshot and report it."""
-        marker = snapshots.take(
-            self.solver, self.request["snapshot_prefix"], self.request["inputs"]
-        )
+        asked = (self.request[name] for name in ("snapshot_prefix", "aside", "inputs", "id"))
+        marker = snapshots.take(self.solver, *asked)
+        self.saved_at = self.solver.iter
         self.emit("snapshot", iteration=self.solver.iter, marker=marker)
 
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.single_run.folder import RunFolder, prototxt_folder
-from experiments.single_run.record import Record
+from experiments.single_run.run_json import RunRecord
 from lib.files import sha256
 from prototxt.keep import RECORD
-from prototxt.settings import Settings
 
 # Comments, and what differs between seeds, places and devices of one experiment.
 _ASIDE = re.compile(
@@ -39,23 +38,34 @@ class Edits:
         return f"edited by hand ({', '.join(self.what)})" if self.what else ""
 
 
-def find_edits(folder: RunFolder, record: Record, settings: Settings) -> Edits:
-    """The edits of a run, as far as its record and the one of its prototxts' folder tell of them.
+def find_edits(folder: RunFolder, record: RunRecord) -> Edits:
+    """The edits of a run, as its record says.
 
-    Where the folder of prototxts was not brought along, only another batch is known.
+    Of a run whose record was written before records said so: as far as the record of its
+    prototxts' folder tells; where that was not brought along, only another batch is known.
     """
-    batch = record.get("batch", settings.batch)
-    what = [f"batch {batch}"] if batch != settings.batch else []
-    contents = list(what)
-    made_in = prototxt_folder(record["task"], record["run"])
+    planned = record.plan.settings.batch
+    batch = planned if record.batch is None else record.batch
+    what = [f"batch {batch}"] if batch != planned else []
+    edited = record.edits
+    if edited is None:
+        edited = edited_prototxts(folder, prototxt_folder(record.task, record.run))
+    return Edits((*what, *edited), (*what, *edited.values()))
+
+
+def edited_prototxts(folder: RunFolder, made_in: Path) -> dict[str, str]:
+    """The prototxts in a run's folder that are not as they were generated in the folder `made_in`.
+
+    By name, with the SHA-256 of what they say. None where nothing is known of `made_in`.
+    """
     hashes = _made(made_in)
-    for path in (folder.train_val, folder.solver):
-        if hashes is None or not path.is_file():
-            continue
-        if _is_edited(path, made_in / path.name, hashes.get(path.name)):
-            what.append(path.name)
-            contents.append(hashlib.sha256(_bare(path)).hexdigest())
-    return Edits(tuple(what), tuple(contents))
+    return {
+        path.name: hashlib.sha256(_bare(path)).hexdigest()
+        for path in (folder.train_val, folder.solver)
+        if hashes is not None
+        and path.is_file()
+        and _is_edited(path, made_in / path.name, hashes.get(path.name))
+    }
 
 
 def _made(folder: Path) -> dict[str, object] | None:

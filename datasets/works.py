@@ -1,0 +1,51 @@
+"""`works.csv`: what the catalogue knows of the images in a task's lists, kept beside them.
+
+So that titles, artists and labels are still known when the raw material has gone. It is no part of
+a run's inputs, and may be missing: older versions did not write it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+
+import pandas as pd
+
+from datasets.folders import DataFolder
+from lib.files import whole_file
+
+Work = dict[str, str]  # column of the catalogue -> its text; what is not known is not in it
+
+
+def write_works(folder: DataFolder, table: pd.DataFrame, images: Iterable[str]) -> None:
+    """Write every column of the catalogue's `table` for `images`, sorted by path.
+
+    One row per image. A file that says the same already is left as it is.
+    """
+    wanted = set(images)
+    rows = table[table["image"].isin(wanted)].drop_duplicates("image").sort_values("image")
+    columns = ["image", *(str(name) for name in rows.columns if name != "image")]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows[columns].itertuples(index=False):
+        writer.writerow(["" if pd.isna(value) else value for value in row])
+    data = text.getvalue().encode("utf-8", "surrogateescape")
+    if folder.works.exists() and folder.works.read_bytes() == data:
+        return
+    with whole_file(folder.works) as aside:
+        aside.write_bytes(data)
+
+
+def read_works(folder: DataFolder) -> dict[str, Work]:
+    """Image path -> what was known of it when the lists were made; empty without `works.csv`."""
+    try:
+        with folder.works.open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
+            return {
+                str(row.pop("image")): {name: text for name, text in row.items() if name and text}
+                for row in csv.DictReader(handle, restval="")
+                if row.get("image")
+            }
+    except (FileNotFoundError, csv.Error):
+        return {}
