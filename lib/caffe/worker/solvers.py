@@ -28,11 +28,6 @@ def load_solver(param, request):
     training, testing = train_layers(param, written), test_layers(param, written)
     prototxts.check_layers(training, param.net)
     prototxts.check_layers(testing, param.net)
-    # What the test of the run will need, said before it is trained.
-    data_layers.reader(testing, param.net, "TEST")
-    logits, _ = heads.scored(
-        testing, param.net, heads.deploy_logits(deploy_layers(request["deploy"]))
-    )
     if param.max_iter <= 0:
         raise WorkerError("{}: max_iter must be positive".format(request["solver"]))
     used = caffe_pb2.SolverParameter()
@@ -52,6 +47,11 @@ def load_solver(param, request):
         solver = caffe.get_solver(path)
     finally:
         os.remove(path)
+    # What the test of the run will need, said before it is trained.
+    data_layers.reader(testing, param.net, "TEST")
+    logits, _ = heads.scored(
+        testing, param.net, heads.deploy_logits(deploy_layers(request["deploy"]))
+    )
     check_deploy(deploy, request["deploy"], solver.net, param.net)
     check_classes(solver.net, param.net, logits, *request["classes"])
     return solver
