@@ -4,6 +4,12 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 export PYTHONDONTWRITEBYTECODE = 1
+# Our own Python ignores PYTHONPATH, which may name other packages (ROS sets it). The Python of
+# CAFFE_PYTHON may need it to find caffe: lib/caffe/client.py hands it on.
+ifneq ($(value PYTHONPATH),)
+export CAFFE_PYTHONPATH := $(value PYTHONPATH)
+endif
+unexport PYTHONPATH
 # A user without a home (nobody, say) keeps caches here.
 ifeq ($(shell test -w "$$HOME" && echo yes),)
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
@@ -24,7 +30,7 @@ SETTINGS    := EPOCHS LR LR_STEP_EPOCHS LR_GAMMA MOMENTUM WEIGHT_DECAY BATCH DRO
 VARIABLES   := $(SETTINGS) INIT SCENARIO SPLIT SPLIT_SEED RAW GPU THREADS RUN FORCE KEEP TASK \
                SKIP_BROKEN WORKERS SOURCE WEIGHTS FILE MEAN TESTS GRID SCHEDULER SIDE_BY_SIDE \
                BENCHES CUDA_ARCH CUDNN CUDA_HOME JOBS OTHER LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K LABEL INDEX BLOB HOST PORT \
-               PYTHON CAFFE_PYTHON CAFFE_DEBS CAFFE_BLAS DEBIAN_MIRROR
+               PYTHON CAFFE_PYTHON CAFFE_DEBS CAFFE_BLAS CAFFE_LAYERS DEBIAN_MIRROR
 TARGETS     := $(sort $(shell sed -n 's/^\([a-z0-9][a-z0-9 -]*\):[^\#=]*\#\#.*/\1/p' Makefile))
 # However tasks.toml was saved: UTF-16's zeros and byte order marks are dropped, a CR ends a line.
 TASKS       := $(shell tr -d '\000\357\273\277\376\377' < datasets/tasks.toml | tr '\r' '\n' | \
@@ -131,6 +137,9 @@ export CAFFE_DEBS
 endif
 ifdef CAFFE_BLAS
 export CAFFE_BLAS
+endif
+ifdef CAFFE_LAYERS
+export CAFFE_LAYERS
 endif
 ifdef DEBIAN_MIRROR
 export DEBIAN_MIRROR

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lib.caffe.client import WORKER
+from lib.caffe.process import WORKER
 from lib.errors import UserError
 
 _LOOP = """

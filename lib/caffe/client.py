@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from lib.caffe.cuda_driver import find_driver
 from lib.caffe.failures import explain, last_exception
+from lib.caffe.process import Ended, Event, WorkerProcess
 from lib.errors import UserError
 
 PROJECT = Path(__file__).resolve().parents[2]
-WORKER = Path(__file__).resolve().parent / "worker" / "main.py"
 INSTALLED = PROJECT / ".caffe" / "bin" / "python"
 GPU_BUILD = PROJECT / ".caffe-gpu" / "bin" / "python"
 _LOG_TAIL = 200_000  # bytes of Caffe's log that are searched for its last words
-
-Event = dict[str, Any]
 
 
 class NoEngineError(UserError):
@@ -55,58 +51,42 @@ class Engine:
 
         `log` is appended with Caffe's own log as Caffe wrote it. Every event but the last goes to
         `on_event`. File descriptors in `keep_open` (a lock, say) live as long as the worker does.
-        Ctrl-C and SIGTERM are passed on, once, so that the worker can end in good order. Relative
-        paths, in a request as in prototxts, are relative to the current folder: the project's root.
+        Ctrl-C, SIGTERM and SIGHUP are passed on, so that the worker can end in good order; a second
+        Ctrl-C kills it. Relative paths, in a request as in prototxts, are relative to the current
+        folder: the project's root.
 
         Raises UserError with Caffe's own words when Caffe aborts, and Interrupted.
         """
         with _log_file(log) as stderr:
             start = stderr.tell()
-            with (
-                self._started(verb, stderr, keep_open) as process,
-                _passing_on_signals(process) as interrupted,
-            ):
-                last = _follow(process, request, on_event)
-            if last.get("event") == "done" and process.returncode == 0:
-                last.pop("event")
-                if last.pop("interrupted", False):
-                    raise Interrupted
-                return last
-            if last.get("event") == "error":
-                raise UserError(last["message"])
-            if interrupted.is_set():
-                raise Interrupted
-            raise UserError(self.why(verb, process.returncode, _tail(stderr, start), log))
-
-    @contextmanager
-    def _started(
-        self, verb: str, stderr: IO[bytes], keep_open: Iterable[int]
-    ) -> Iterator[subprocess.Popen[str]]:
-        """The worker's process; should the block raise, it is killed."""
-        try:
-            process = subprocess.Popen(
-                [str(self.python), str(WORKER), verb],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env=self.environment(),
-                text=True,
-                encoding="utf-8",
-                pass_fds=tuple(keep_open),
-                start_new_session=True,  # the terminal's Ctrl-C reaches us only; we pass it on
-            )
-        except OSError as error:
-            raise UserError(f"cannot start {self.python}: {error.strerror}") from None
-        with process:
+            worker = self.start(stderr, keep_open=keep_open)
             try:
-                yield process
-            except BaseException:
-                process.kill()
-                raise
+                with _passing_on_signals(worker) as interrupted:
+                    worker.send(verb, request, last=True)
+                    try:
+                        result = worker.answer(on_event)
+                    except Ended:
+                        result = None
+                    code = worker.wait()
+            finally:
+                worker.kill()
+            if result is None or code:
+                if interrupted.is_set():
+                    raise Interrupted
+                raise UserError(self.why(verb, code, _tail(stderr, start), log))
+            if result.pop("interrupted", False):
+                raise Interrupted
+            return result
+
+    def start(self, log: IO[bytes], *, keep_open: Iterable[int] = ()) -> WorkerProcess:
+        """A worker's process, whose log (a file) is `log`; UserError if it can't be started."""
+        return WorkerProcess(self.python, self.environment(), log, keep_open=keep_open)
 
     def environment(self) -> dict[str, str]:
         """The environment variables of its processes: the BLAS threads among them."""
         environment = dict(os.environ, PYTHONUTF8="1")
+        if theirs := environment.pop("CAFFE_PYTHONPATH", None):  # of the user's shell; see Makefile
+            environment["PYTHONPATH"] = theirs
         if self.threads is not None:
             for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
                 environment[name] = str(self.threads)
@@ -162,30 +142,6 @@ def sees_gpu() -> bool:
     return driver is not None and len(driver.cards) > 0
 
 
-def _follow(
-    process: subprocess.Popen[str],
-    request: dict[str, Any],
-    on_event: Callable[[Event], None] | None,
-) -> Event:
-    """Send the request, report the events, wait for the end; return the last event."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with suppress(BrokenPipeError), process.stdin as stdin:  # it died at once: its log says why
-        json.dump(request, stdin)
-    last: Event = {}
-    for line in process.stdout:
-        try:
-            last = json.loads(line)
-            kind = last["event"]
-        except (ValueError, TypeError, KeyError):
-            last = {}  # cut short by its end, or no worker of ours at all
-            continue
-        if on_event and kind not in ("done", "error"):
-            on_event(last)
-    process.wait()
-    return last
-
-
 @contextmanager
 def _log_file(path: Path | None) -> Iterator[IO[bytes]]:
     if path is None:
@@ -204,18 +160,26 @@ def _tail(handle: IO[bytes], start: int) -> str:
 
 
 @contextmanager
-def _passing_on_signals(process: subprocess.Popen[str]) -> Iterator[threading.Event]:
-    """While the worker runs, Ctrl-C and SIGTERM ask it to end; a second one kills it."""
+def _passing_on_signals(worker: WorkerProcess) -> Iterator[threading.Event]:
+    """While the worker runs, the signals that end a program ask it to end; see Engine.call.
+
+    Only a second Ctrl-C kills: a machine that shuts down may send SIGTERM and SIGHUP both.
+    """
     asked = threading.Event()
 
-    def pass_on(_number: int, _frame: Any) -> None:
-        process.send_signal(signal.SIGKILL if asked.is_set() else signal.SIGINT)
+    def pass_on(number: int, _frame: Any) -> None:
+        again = asked.is_set() and number == signal.SIGINT
+        worker.interrupt(signal.SIGKILL if again else signal.SIGINT)
         asked.set()
 
     if threading.current_thread() is not threading.main_thread():
         yield asked  # only the main thread may set handlers
         return
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, pass_on)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN  # nohup's word is law
+    }
     try:
         yield asked
     finally:

@@ -567,6 +567,79 @@ def test_launcher_leaves_another_caffe_out_and_keeps_the_rest(
     assert not [name for name in seen if name.startswith("_caffe")]
 
 
+LAYER = """\
+import caffe
+
+
+class Double(caffe.Layer):
+    def setup(self, bottom, top):
+        import skimage  # of this Caffe's own Python
+
+        print("skimage is", skimage.__file__, flush=True)
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = 2 * bottom[0].data
+
+    def backward(self, top, down, bottom):
+        bottom[0].diff[...] = 2 * top[0].diff
+"""
+
+PYTHON_NET = """\
+layer {
+  name: "data" type: "DummyData" top: "data" top: "label"
+  dummy_data_param {
+    shape { dim: 4 dim: 3 } shape { dim: 4 }
+    data_filler { type: "gaussian" } data_filler { type: "constant" value: 1 }
+  }
+}
+layer {
+  name: "double" type: "Python" bottom: "data" top: "double"
+  python_param { module: "a_layer" layer: "Double" }
+}
+layer {
+  name: "ip" type: "InnerProduct" bottom: "double" top: "ip"
+  inner_product_param { num_output: 2 weight_filler { type: "xavier" } }
+}
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+
+
+@pytest.mark.parametrize("variable", ["CAFFE_LAYERS", "PYTHONPATH", None])
+def test_caffe_itself_trains_a_net_with_a_layer_in_python(
+    installed: Path, tmp_path: Path, variable: str | None
+) -> None:
+    """And another Python's packages, as ROS puts on PYTHONPATH, do not get in its way."""
+    ros, layers, here = (tmp_path / name for name in ("ros", "my layers", "here"))
+    for folder in (ros, layers, here):
+        folder.mkdir()
+    for module in ("skimage", "caffe", "enum"):
+        (ros / f"{module}.py").write_text("raise ImportError('of another Python')\n")
+    ((layers if variable else here) / "a_layer.py").write_text(LAYER)
+    (here / "net.prototxt").write_text(PYTHON_NET)
+    (here / "solver.prototxt").write_text(
+        'net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 2\n'
+        "snapshot_after_train: false solver_mode: CPU\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CAFFE_LAYERS")}
+    environment["PYTHONPATH"] = str(ros)
+    if variable:
+        before = environment.get(variable)
+        environment[variable] = f"{before}:{layers}" if before else str(layers)
+    done = subprocess.run(
+        [installed / "bin" / "caffe", "train", "-solver", "solver.prototxt"],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Optimization Done" in done.stderr
+    assert f"skimage is {installed}/root" in done.stdout
+
+
 def test_launcher_works_through_links(
     installed: Path, tmp_path: Path, python_in: Callable[..., str]
 ) -> None:

@@ -152,6 +152,94 @@ def test_a_prototxt_edited_into_nonsense(
         assert word in said
 
 
+# ---- Layers in Python ----
+
+A_LAYER = """\
+import caffe
+
+
+class Same(caffe.Layer):
+    def setup(self, bottom, top):
+        pass
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = bottom[0].data
+
+    def backward(self, top, down, bottom):
+        bottom[0].diff[...] = top[0].diff
+"""
+NORM = 'layer { name: "norm1" type: "LRN" bottom: "pool1" '
+SAME = (
+    'layer { name: "same" type: "Python" bottom: "pool1" top: "same" '
+    'python_param { module: "a_layer" layer: "Same" } }\n'
+)
+
+
+def with_python_layer(world: World, plan: Plan | None = None) -> tuple[dict[str, Any], Path]:
+    """What `train` is asked for a net with a Python layer, and the folder of its prototxts."""
+    asked = request(world, "a", plan)
+    folder = Path(asked["solver"]).parent
+    for name in (NET, "deploy.prototxt"):
+        edit(folder / name, NORM, SAME + NORM.replace("pool1", "same"))
+    return asked, folder
+
+
+@pytest.mark.parametrize("place", ["prototxt's folder", "root", "CAFFE_LAYERS"])
+def test_the_module_of_a_python_layer_is_found(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    asked, folder = with_python_layer(world, Plan(max_iter=1))
+    mine = tmp_path / "my layers"
+    mine.mkdir()
+    monkeypatch.setenv("CAFFE_LAYERS", f"/nowhere:{mine}")
+    where = {"prototxt's folder": folder, "root": Path(), "CAFFE_LAYERS": mine}[place]
+    (where / "a_layer.py").write_text(A_LAYER)
+    assert world.device.engine.call("train", asked)["iteration"] == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (None, ["no Python module 'a_layer'", "CAFFE_LAYERS="]),
+        ("import no_such_thing\n", ["No module named 'no_such_thing'", "a_layer.py, line 1"]),
+        ("x = 1\nx = [\n", ["SyntaxError", "a_layer.py, line 2"]),
+        ("def f():\n    return 1 / 0\nf()\n", ["ZeroDivisionError: division", "line 2"]),
+        ("Other = 1\n", ["a_layer.py has no 'Same'"]),
+        (A_LAYER.replace("pass", "raise ValueError('7 is no size')"), ["ValueError: 7 is no size"]),
+        (A_LAYER.replace("top[0].data[...] =", "top[0].data[9:, 7] ="), ["IndexError", "bounds"]),
+    ],
+)
+def test_the_error_of_a_python_layer_is_shown(
+    world: World, code: str | None, words: list[str]
+) -> None:
+    asked, folder = with_python_layer(world)
+    if code:
+        (folder / "a_layer.py").write_text(code)
+    with pytest.raises(UserError) as raised:
+        world.device.engine.call("train", asked)
+    said = str(raised.value)
+    assert "\n" not in said
+    for word in words:
+        assert word in said
+
+
+def test_pythonpath_is_for_a_foreign_caffe_only(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As make hands it on: our own Python does not see it, the one of CAFFE_PYTHON does."""
+    foreign = tmp_path / "python"
+    foreign.write_text(
+        f'#!/bin/sh\necho "$PYTHONPATH" > {tmp_path}/seen\nexec {engine.python} "$@"\n'
+    )
+    foreign.chmod(0o755)
+    monkeypatch.setenv("CAFFE_PYTHONPATH", "/their/caffe/python")
+    Engine(foreign).call("about", {})
+    assert (tmp_path / "seen").read_text() == "/their/caffe/python\n"
+
+
 def test_weights_of_another_shape(world: World, tmp_path: Path) -> None:
     world.device.engine.call("train", request(world, "a", Plan(max_iter=1)))
     asked = request(world, "b", weights=str(world.folder("a").final))
@@ -200,6 +288,23 @@ def test_ctrl_c_ends_in_good_order_with_a_snapshot(world: World) -> None:
     assert snapshot.iteration >= 3
 
 
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGTERM], [signal.SIGHUP], [signal.SIGTERM, signal.SIGHUP, signal.SIGTERM]]
+)
+def test_other_signals_end_it_in_good_order_too(
+    world: World, signals: list[signal.Signals]
+) -> None:
+    def send() -> None:
+        for number in signals:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Interrupted):
+        world.device.engine.call(
+            "train", request(world, "a", FOREVER), on_event=at_iteration(3, send)
+        )
+    assert Snapshots(world.folder("a").snapshots / "caffenet", "these", "this").newest()
+
+
 def test_a_second_ctrl_c_kills(world: World) -> None:
     def twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -234,7 +339,7 @@ def test_an_error_in_the_parent_ends_the_worker(world: World) -> None:
     assert not workers(os.getpid())
 
 
-def test_the_worker_dies_with_a_killed_parent(world: World) -> None:
+def test_the_worker_ends_with_a_killed_parent_after_a_snapshot(world: World) -> None:
     asked = request(world, "a", FOREVER)
     code = (
         "import sys; from pathlib import Path; from lib.caffe.client import Engine\n"
@@ -245,10 +350,13 @@ def test_the_worker_dies_with_a_killed_parent(world: World) -> None:
     environment = world.environment()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
         assert parent.stdout
-        assert parent.stdout.readline() == "start\n"
+        for line in parent.stdout:
+            if line == "iteration\n":
+                break
         (worker,) = workers(parent.pid)
         parent.kill()
         wait_until(lambda: not alive(worker), 10)
+    assert Snapshots(world.folder("a").snapshots / "caffenet", "these", "this").newest()
 
 
 # ---- Engines that are none ----

@@ -29,7 +29,8 @@ from typing import IO
 from datasets.build import lmdb_record
 from datasets.folders import data_folder
 from datasets.imagelist import read_classes
-from lib.caffe.client import WORKER, Engine, find_engine
+from lib.caffe.client import Engine, find_engine
+from lib.caffe.process import WORKER
 from lib.cli import Parser, bar, run
 from lib.errors import UserError
 from lib.machine import usable_cores
@@ -203,7 +204,7 @@ def worker_train(engine: Engine, solver: Path) -> Trainer:
         "gpu": None,
     }
     process = subprocess.Popen(
-        [str(engine.python), str(WORKER), "train"],
+        [str(engine.python), str(WORKER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -213,7 +214,7 @@ def worker_train(engine: Engine, solver: Path) -> Trainer:
     assert process.stdin
     assert process.stdout
     with process.stdin as stdin:
-        json.dump(request, stdin)
+        json.dump({"verb": "train", "request": request}, stdin)
     return Trainer(process, process.stdout, '"event": "iteration"')
 
 

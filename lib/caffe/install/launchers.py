@@ -6,8 +6,9 @@ from pathlib import Path
 
 from lib.caffe.install.blas import DEBIAN, DEBIAN_KERNEL
 
+PYTHON = "python3.9"
 PROGRAMS = {
-    "python": "python3.9",
+    "python": PYTHON,
     "caffe": "caffe",
     "convert_imageset": "convert_imageset",
     "compute_image_mean": "compute_image_mean",
@@ -21,7 +22,21 @@ _LAUNCHER = """\
 _caffe_self=$(readlink -f -- "$0")
 _caffe_home=${{_caffe_self%/bin/*}}
 . "$_caffe_home/environment.sh"
-exec "$_caffe_home/root/usr/bin/{program}" "$@"
+{python}exec "$_caffe_home/root/usr/bin/{program}" "$@"
+"""
+
+_OF_PYTHON = """\
+unset PYTHONHOME PYTHONPATH
+"""
+
+# Caffe starts Python itself, for layers of type Python. It has to be told where Python is.
+_OF_CAFFE = f"""\
+export PYTHONHOME="$_caffe_home/root/usr"
+# Modules of layers: in the folders of CAFFE_LAYERS, then PYTHONPATH, then the current one. What
+# comes before them keeps another Caffe or another Python, which PYTHONPATH may name, out.
+_caffe_lib="$PYTHONHOME/lib/{PYTHON}:$PYTHONHOME/lib/{PYTHON}/lib-dynload"
+_caffe_lib="$_caffe_lib:$PYTHONHOME/lib/python3/dist-packages"
+export PYTHONPATH="$_caffe_lib:$CAFFE_LAYERS:$PYTHONPATH:."
 """
 
 _ENVIRONMENT = """\
@@ -29,7 +44,7 @@ _ENVIRONMENT = """\
 # with _caffe_: a plain one might be a variable that the user has exported.
 
 # These may point a program at another Caffe or another Python.
-unset PYTHONPATH PYTHONHOME LD_LIBRARY_PATH
+unset LD_LIBRARY_PATH
 export PYTHONNOUSERSITE=1
 # OpenBLAS takes an empty name for one that it does not know.
 [ -n "$OPENBLAS_CORETYPE" ] || unset OPENBLAS_CORETYPE
@@ -42,6 +57,7 @@ def write_launchers(folder: Path, blas: str) -> None:
     (folder / "environment.sh").write_text(environment, encoding="utf-8")
     (folder / "bin").mkdir()
     for name, program in PROGRAMS.items():
+        python = _OF_PYTHON if program == PYTHON else _OF_CAFFE
         launcher = folder / "bin" / name
-        launcher.write_text(_LAUNCHER.format(program=program), encoding="utf-8")
+        launcher.write_text(_LAUNCHER.format(program=program, python=python), encoding="utf-8")
         launcher.chmod(launcher.stat().st_mode | 0o111)

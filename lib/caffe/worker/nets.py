@@ -9,6 +9,7 @@ import caffe
 import caffemodel
 import device
 import prototxts
+import python_layers
 import transformation
 from errors import WorkerError
 
@@ -77,6 +78,7 @@ def load(asked, gpu, blob=None, batch=None, backward=False):
 
 def _load(asked, blob, batch, backward):
     param = prototxts.read_net(asked["deploy"])
+    python_layers.load(param.layer, asked["deploy"])
     if blob is not None:
         cut(param, blob, asked["deploy"])
     if backward:

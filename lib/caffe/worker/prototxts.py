@@ -9,6 +9,7 @@ import sys
 import tempfile
 
 import caffe
+import python_layers
 from caffe.proto import caffe_pb2
 from errors import WorkerError
 from google.protobuf import text_format
@@ -126,7 +127,8 @@ def check_types(layers, path):
 def check_layers(layers, path):
     """Raise WorkerError for what Caffe would abort on without naming the layer or the file.
 
-    These are an unknown type, and a layer whose database or list of images is not there.
+    These are an unknown type, a layer whose database or list of images is not there, and a Python
+    layer whose module can't be imported.
     """
     check_types(layers, path)
     for layer in layers:
@@ -145,6 +147,7 @@ def check_layers(layers, path):
         if layer.type == "ImageData" and not os.path.isfile(layer.image_data_param.source):
             source = layer.image_data_param.source or "(none)"
             raise WorkerError("{}: its source {} is not there".format(at, source))
+    python_layers.load(layers, path)
 
 
 def write(message, path):
