@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
+from datasets.folders import RAW
 from datasets.sources import folder, met, ticc, wga, wikiart
 from datasets.table import Catalogue
 from datasets.tasks import Task
-
-RAW = Path("datasets/raw")
 
 # Each source has: files(folder), the files of its catalogue, none when there is no catalogue yet;
 # read(folder), the catalogue; GET_CATALOGUE and GET_IMAGES, how a person gets them.

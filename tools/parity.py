@@ -180,7 +180,7 @@ def _sides(arguments: argparse.Namespace) -> tuple[Side, Side]:
         gpu = None if arguments.gpu in ("none", "auto") else int(arguments.gpu)
         name = "CPU, the other engine" if gpu is None else f"GPU {gpu}"
         return first, Side(name, engine, gpu, engine.call("about", {"gpu": gpu}))
-    device = pick_device(arguments)
+    device = pick_device(arguments.gpu, arguments.threads)
     if device.gpu is None and arguments.gpu != "none":
         raise UserError(
             "no GPU to compare with (`make doctor` says what is missing); GPU=none compares the "

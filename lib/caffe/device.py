@@ -34,38 +34,37 @@ class Device:
     gpu: int | None
 
 
-def pick_device(arguments: argparse.Namespace) -> Device:
-    """The engine and device that the flags ask for.
+def pick_device(gpu: str = "auto", threads: int | None = None) -> Device:
+    """The engine and device that the flags --gpu and --threads ask for.
 
     Raises UserError when there is no engine, or a GPU is asked for that it cannot use.
     """
-    asked: str = arguments.gpu
-    number = 0 if asked == "auto" else gpu_number(asked)
-    engine = find_engine(arguments.threads, gpu=number is not None)
+    number = 0 if gpu == "auto" else gpu_number(gpu)
+    engine = find_engine(threads, gpu=number is not None)
     about = engine.call("about", {"gpu": number})
     if about["gpu"] or number is None:
         return Device(engine, about, number)
-    if asked == "auto":
+    if gpu == "auto":
         if engine.python == GPU_BUILD:  # built for other cards, say
-            engine = find_engine(arguments.threads, gpu=False)
+            engine = find_engine(threads, gpu=False)
             about = engine.call("about", {})
         return Device(engine, about, None)
     raise UserError(
-        f"GPU={asked}: the Caffe of {engine.python} cannot use GPU {number} (a CPU-only build, or "
+        f"GPU={gpu}: the Caffe of {engine.python} cannot use GPU {number} (a CPU-only build, or "
         "no such GPU); `make caffe-gpu` builds Caffe for this machine's GPUs, GPU=none computes on "
         "the CPU"
     )
 
 
-def check_device(arguments: argparse.Namespace) -> None:
+def check_device(gpu: str, threads: int | None = None) -> None:
     """Raise UserError, as `pick_device` would, for a GPU that is asked for and cannot be used.
 
     As long as there is no engine yet, only the word itself is checked.
     """
-    if arguments.gpu == "auto" or gpu_number(arguments.gpu) is None:
+    if gpu == "auto" or gpu_number(gpu) is None:
         return
     with contextlib.suppress(NoEngineError):
-        pick_device(arguments)
+        pick_device(gpu, threads)
 
 
 def gpu_number(asked: str) -> int | None:

@@ -50,7 +50,7 @@ class Speed:
 def main() -> None:
     """Measure, print, and write if asked."""
     arguments = _flags().parse_args()
-    device = pick_device(arguments)
+    device = pick_device(arguments.gpu, arguments.threads)
     require_space(Path(tempfile.gettempdir()), 500_000_000, "the benchmark's LMDB")
     with tempfile.TemporaryDirectory(prefix="bench-gpu-") as folder:
         speeds = measure(device, Path(folder), arguments)
