@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,14 +23,14 @@ class Wanted:
     layers: Mapping[str, Shapes]
 
 
-def card_net(card: Card, engine: Engine) -> Description:
+def card_net(card: Card, engine: Callable[[], Engine]) -> Description:
     """The net of a card, for the prototxts of a run. The engine is asked for a user's net only.
 
     Raises UserError in one line for a prototxt that Caffe can't read or build.
     """
     if card.net in NAMES:
         return own_net(card.net)
-    return describe(engine, card.folder / card.net)
+    return describe(engine(), card.folder / card.net)
 
 
 def wanted(card: Card, engine: Engine) -> Wanted:

@@ -107,6 +107,12 @@ def score_weights(
     )
 
 
+def _beside(train_val: Path) -> dict[str, str]:
+    """The solver and the deploy net that lie beside a run's net, for the engine."""
+    paths = {name: train_val.with_name(f"{name}.prototxt") for name in ("solver", "deploy")}
+    return {name: str(path) for name, path in paths.items() if path.is_file()}
+
+
 def _predict(
     weights: Path,
     train_val: Path,
@@ -135,6 +141,7 @@ def _predict(
                 "images": images,
                 "out": str(out),
                 "gpu": device.gpu,
+                **_beside(train_val),
             },
             log=folder / "test.log",
             on_event=on_event,
