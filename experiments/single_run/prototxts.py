@@ -36,8 +36,8 @@ def make_prototxts(
 
     `net` is the run's, `mean` the starting weights' own, `gpu` the GPU that the solver names (None:
     the CPU); data, out and snapshot_prefix stand for the plan's own. `warn` is told where the
-    files, as they are now, do not fit the lists and settings. With `force` edited ones are made anew and backed
-    up. Raises UserError for lists or a plan that no net can be made for.
+    files, as they are now, do not fit the lists and settings. With `force` edited ones are made
+    anew and backed up. Raises UserError for lists or a plan that no net can be made for.
     """
     check_task(plan.task)
     data = data or plan.data
