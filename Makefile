@@ -30,7 +30,8 @@ override given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword
 $(foreach name,$(filter MAKE_LINE%,$(.VARIABLES)),$(eval unexport $(name)))
 $(foreach name,$(given),$(eval override $(name) := $$(value $(name))))
 $(foreach name,$(given),$(eval export MAKE_LINE_$(name) := $$(value $(name))))
-$(foreach name,$(filter $(from_environment),$(given)),$(eval export $(name)))
+$(foreach name,$(filter $(from_environment) READ_AS,$(given)),$(eval export $(name)))
+$(if $(filter READ_AS,$(given)),,$(eval unexport READ_AS))
 export MAKE_LINE := $(given)
 export MAKE_GOALS := $(MAKECMDGOALS)
 MAKEOVERRIDES :=
@@ -98,6 +99,17 @@ caffe-gpu: .venv/.ready  ## the same Caffe built for GPUs, into .caffe-gpu; CUDA
 caffe-gpu-test: .venv/.ready  ## Caffe's own tests on the card
 	$(program) caffe_gpu_test
 
+# What parquet files need, where some lie in RAW, and where some are to be got.
+override with_material := lists lmdb prototxt train evaluate table1 fig2 fig3 images $(tasks)
+ifneq ($(filter $(with_material),$(MAKECMDGOALS)),)
+override raw := $(if $(filter RAW,$(given)),$(RAW),datasets/raw)
+override any_parquet := $(filter FROM,$(given))$(shell find -L '$(subst ','\'',$(raw))' -maxdepth 5 \
+  -name images -prune -o -name '*.parquet' -print -quit 2> /dev/null)
+override of_wikiart := $(filter wikiart%,$(if $(filter SOURCE,$(given)),$(SOURCE)) $(if $(filter TASK,$(given)),$(TASK)))
+override empty_wikiart := $(and $(filter images,$(MAKECMDGOALS)),$(of_wikiart),$(if $(wildcard $(raw)/wikiart/*),,yes))
+override parquet := $(if $(any_parquet)$(empty_wikiart),.venv/.with-parquet)
+endif
+
 # The engine that runs need: the user's own, or the one that `make caffe` installs.
 override engine := $(if $(CAFFE_PYTHON),,caffe)
 
@@ -118,36 +130,36 @@ inspect: .venv/.ready $(engine)  ## WEIGHTS=file layer by layer, beside CaffeNet
 
 # ---- The main job: make TASK, or one step of it: make STEP TASK=... ------------------------------
 
-$(tasks): .venv/.ready $(engine)
+$(tasks): .venv/.ready $(parquet) $(engine)
 	$(program) evaluate --task $@
 
 demo: sample $(engine)  ## the main job on the sample: a short training from scratch, and its test
 	$(program) evaluate --task met_nationality --init scratch --epochs 20 --lr 0.002 --batch 16
 
-lists: .venv/.ready  ## step 1: a task's images, split 70/10/20
+lists: .venv/.ready $(parquet)  ## step 1: a task's images, split 70/10/20
 	$(program) lists
 
-lmdb: .venv/.ready  ## step 2: its LMDBs and mean
+lmdb: .venv/.ready $(parquet)  ## step 2: its LMDBs and mean
 	$(program) lmdb
 
-prototxt: .venv/.ready $(engine)  ## step 3: the run's prototxts, free to edit by hand
+prototxt: .venv/.ready $(parquet) $(engine)  ## step 3: the run's prototxts, free to edit by hand
 	$(program) prototxt
 
-train: .venv/.ready $(engine)  ## step 4: train, or go on training
+train: .venv/.ready $(parquet) $(engine)  ## step 4: train, or go on training
 	$(program) train
 
-evaluate: .venv/.ready $(engine)  ## step 5: test, each test image once
+evaluate: .venv/.ready $(parquet) $(engine)  ## step 5: test, each test image once
 	$(program) evaluate
 
 verify-lmdb: .venv/.ready  ## read TASK's LMDBs again: keys, labels, sizes, mean; some images too
 	$(program) verify_lmdb --decode 20
 
-images: .venv/.ready  ## download the images of SOURCE (wga or wikiart), or of TASK, politely
+images: .venv/.ready $(parquet)  ## get the images of SOURCE (wga or wikiart), or of TASK; FROM=owner/dataset of Hugging Face
 	$(program) images
 
 # ---- The paper's tables and figures --------------------------------------------------------------
 
-table1: .venv/.ready  ## classes and images of each task, counted from the catalogues, beside the paper's
+table1: .venv/.ready $(parquet)  ## classes and images of each task, counted from the catalogues, beside the paper's
 	$(program) table $@
 
 table2 table3 table4: .venv/.ready  ## printed, ours, difference, from the runs there are
@@ -161,7 +173,7 @@ fig1 fig4:  ## example paintings: one of each WikiArt genre; a few of each sourc
 fig2 fig3:  ## class distributions
 fig5 fig6 fig7 fig8 fig9:  ## curves, accuracy and time, from the runs there are
 fig10 fig11 fig12 fig13 fig14:  ## confusion matrices and confused pairs; TASK=, RUN= draw them of yours
-$(figures): .venv/.ready
+$(figures): .venv/.ready $(parquet)
 	$(program) fig $@
 
 report: .venv/.ready  ## experiments/report/index.html: whatever exists so far

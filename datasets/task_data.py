@@ -31,14 +31,17 @@ def make_task_lists(
     missing, and, without `force`, where a list was changed by hand.
     """
     # Imported here, because pandas comes with it: each decoding process would import that too.
-    from datasets.catalogue import missing, read_catalogue
+    from datasets.catalogue import missing, read_catalogue, write_out_images
     from datasets.lists import make_lists, read_record
-    from datasets.select import select, with_images
+    from datasets.select import select, what_it_gives, with_images
+    from datasets.sources.wikiart_release import known_bad
+    from datasets.table import Note
     from datasets.works import write_works
 
     lacks = missing(task, raw)
     if lacks:
         raise UserError(f"task {task.name} lacks:\n" + "\n".join(f"  - {item}" for item in lacks))
+    write_out_images(task, raw)
     catalogue = read_catalogue(task, raw)
     selection = with_images(select(catalogue, task), catalogue.images)
     new = make_lists(
@@ -51,9 +54,14 @@ def make_task_lists(
         force=force,
     )
     write_works(folder, catalogue.table, selection.table["image"])
-    for note in selection.notes:
-        warn(str(note))
-    counts = read_record(folder).counts
+    record = read_record(folder)
+    for warning in record.warnings:
+        warn(str(Note(warning["what"], warning["rows"])))
+    for line in known_bad(selection.notes):
+        warn(line)
+    if selection.below or task.paper_classes:
+        say(what_it_gives(task, selection))
+    counts = record.counts
     sizes = ", ".join(f"{part} {counts[part]:,}" for part in PARTS)
     say(
         f"{task.name}: {len(selection.table):,} images in {len(selection.classes)} classes: "

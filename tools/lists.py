@@ -21,7 +21,7 @@ def main() -> None:
         "--split",
         choices=SPLITS,
         default="by_image",
-        help="by_work keeps all images of one work in the same part",
+        help="by_work keeps all images of one work in the same part; given keeps the source's own",
     )
     parser.add_argument("--raw", type=Path, default=RAW, help=f"raw material (default {RAW}/)")
     parser.add_argument("--data-folder", type=Path, help="where to write, instead of datasets/…")

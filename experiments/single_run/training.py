@@ -11,6 +11,8 @@ from typing import Any
 
 import lmdb
 
+from datasets.checksums import BackgroundCheck, require_whole
+from datasets.folders import DataFolder
 from experiments.single_run.backups import back_up_run, has_work, restore_run
 from experiments.single_run.curve import Curve
 from experiments.single_run.fingerprint import differences, digest, fingerprint
@@ -68,6 +70,7 @@ def train(job: Job, *, keep_all: bool = False, force: bool = False) -> None:
             say(f"{folder.path}: trained already, up to date")
             return
         require_space(folder.path, _ROOM, "weights and snapshots of this run")
+        require_whole(plan.data, _read_parts(plan.data))
         compare_weights = cache(job.compare_weights)  # they are looked into once
         run = record.id if record and record.id else uuid.uuid4().hex
         found = Snapshots(snapshot_prefix(job), digest(inputs), run)
@@ -125,6 +128,8 @@ class Training:
             shutil.copyfile(made, kept)
         self._say_where_it_begins()
         self.keeper.begin_session(self.resume)
+        data = self.job.plan.data
+        self.pixels = BackgroundCheck(data, _read_parts(data))
         try:
             done = self.job.device.engine.call(
                 "train",
@@ -133,6 +138,7 @@ class Training:
                 on_event=self._on_event,
                 keep_open=[lock],
             )
+            self.pixels.finish()
         except Interrupted:
             self.keeper.save(INTERRUPTED, "interrupted")
             there = [each.iteration for each in (self.found.newest(), self.resume.by_caffe) if each]
@@ -144,6 +150,7 @@ class Training:
             self.keeper.save(FAILED, str(error))
             raise
         finally:
+            self.pixels.stop()
             self.bar.close()
         self.keeper.finish(done)
         if not self.keep_all:
@@ -182,6 +189,7 @@ class Training:
         }
 
     def _on_event(self, event: Event) -> None:
+        self.pixels.raise_if_damaged()
         kind = event["event"]
         if kind == "replay":
             self.bar.replay(event)
@@ -223,6 +231,11 @@ def _record_of(
     if record is None:
         return None, f"{folder.record.name} is missing"
     return None, f"{', '.join(_INPUTS_WORDS.get(name, name) for name in changed)} changed"
+
+
+def _read_parts(data: DataFolder) -> list[str]:
+    """The task's LMDBs that a training reads; an edited net may do without them."""
+    return [part for part in ("train", "val") if data.lmdb(part).is_dir()]
 
 
 def _records_in(lmdb_folder: str) -> int:

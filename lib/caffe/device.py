@@ -34,37 +34,37 @@ class Device:
     gpu: int | None
 
 
-def pick_device(gpu: str = "auto", threads: int | None = None) -> Device:
-    """The engine and device that the flags --gpu and --threads ask for.
+def pick_device(asked: str = "auto", threads: int | None = None) -> Device:
+    """The engine and device that the flags --gpu (`asked`) and --threads ask for.
 
     Raises UserError when there is no engine, or a GPU is asked for that it cannot use.
     """
-    number = 0 if gpu == "auto" else gpu_number(gpu)
+    number = 0 if asked == "auto" else gpu_number(asked)
     engine = find_engine(threads, gpu=number is not None)
     about = engine.call("about", {"gpu": number})
     if about["gpu"] or number is None:
         return Device(engine, about, number)
-    if gpu == "auto":
+    if asked == "auto":
         if engine.python == GPU_BUILD:  # built for other cards, say
             engine = find_engine(threads, gpu=False)
             about = engine.call("about", {})
         return Device(engine, about, None)
     raise UserError(
-        f"GPU={gpu}: the Caffe of {engine.python} cannot use GPU {number} (a CPU-only build, or "
+        f"GPU={asked}: the Caffe of {engine.python} cannot use GPU {number} (a CPU-only build, or "
         "no such GPU); `make caffe-gpu` builds Caffe for this machine's GPUs, GPU=none computes on "
         "the CPU"
     )
 
 
-def check_device(gpu: str, threads: int | None = None) -> None:
+def check_device(asked: str, threads: int | None) -> None:
     """Raise UserError, as `pick_device` would, for a GPU that is asked for and cannot be used.
 
     As long as there is no engine yet, only the word itself is checked.
     """
-    if gpu == "auto" or gpu_number(gpu) is None:
+    if asked == "auto" or gpu_number(asked) is None:
         return
     with contextlib.suppress(NoEngineError):
-        pick_device(gpu, threads)
+        pick_device(asked, threads)
 
 
 def gpu_number(asked: str) -> int | None:

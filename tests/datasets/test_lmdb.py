@@ -348,7 +348,7 @@ def test_lmdbs_and_a_mean_of_others_are_backed_up(folder: DataFolder, images: Pa
     with LmdbWriter(folder.lmdb("train"), 1) as writer:
         writer.put(b"of somebody else", b"")
     folder.mean.write_bytes(b"of somebody else")
-    first = tool("make_lmdb", "--data", folder.path)
+    first = tool("lmdb", "--data", folder.path)
     assert first.stdout.count("not made by this program as it is; it is now") == 1
     train = folder.path / "train_lmdb.backup-1"
     assert records(train) == [(b"of somebody else", b"")]
@@ -360,11 +360,11 @@ def test_lmdbs_and_a_mean_of_others_are_backed_up(folder: DataFolder, images: Pa
         path.rename(path.with_name(f"{path.name}.ours"))
     shutil.copytree(train, folder.lmdb("test"), copy_function=shutil.copyfile)
     folder.mean.write_bytes(b"another")
-    assert tool("make_lmdb", "--data", folder.path, "--force").returncode == 0
+    assert tool("lmdb", "--data", folder.path, "--force").returncode == 0
     assert records(folder.path / "test_lmdb.backup-1") == records(train)
     assert (folder.path / "mean.binaryproto.backup-2").read_bytes() == b"another"
     before = {path.name for path in folder.path.iterdir()}
-    assert tool("make_lmdb", "--data", folder.path, "--force").returncode == 0
+    assert tool("lmdb", "--data", folder.path, "--force").returncode == 0
     assert {path.name for path in folder.path.iterdir()} == before, "our own are just replaced"
     assert verify_lmdbs(folder, images, images=10) == []
 

@@ -439,7 +439,8 @@ def data(project: Path, caffe_bin: Callable[[str], Path]) -> Path:
 def flags(run: str, *more: str) -> list[str]:
     """The tool's flags for a run of the tiny task: one update of 2 x 2 images."""
     return [
-        *("--task", "tiny", "--init", "scratch", "--data", DATA, "--out", f"prototxt/tiny/{run}"),
+        *("--task", "tiny", "--init", "scratch", "--gpu", "none"),
+        *("--data", DATA, "--out", f"prototxt/tiny/{run}"),
         *("--snapshot-prefix", f"experiments/runs/tiny/{run}/snapshots/caffenet"),
         *("--epochs", "0.5", "--batch", "4", "--device-batch", "2", *more),
     ]
