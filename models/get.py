@@ -18,11 +18,11 @@ import numpy as np
 
 from lib.errors import UserError
 from lib.exclusive_lock import exclusive_lock
+from lib.fetch import TIMEOUTS, Timeouts, download
 from lib.files import back_up, remove_leftovers, require_space, sha256, whole_file
 from models import packages
 from models.archives import extract, is_archive
 from models.cards import MODELS, Card, load_cards
-from models.fetch import PATIENCE, Patience, download
 from models.lock import enforce, md5, records, sha1
 from models.means import SHAPE, Mean, full_mean
 from models.store import MISSING, VERIFIED, FileState, lock_key, mean_state, weights_state
@@ -51,7 +51,7 @@ def get(
     root: Path = MODELS,
     file: Path | None = None,
     mean: Path | None = None,
-    patience: Patience = PATIENCE,
+    timeouts: Timeouts = TIMEOUTS,
 ) -> None:
     """Put what is missing of an init in place, and say what was done, a line a file.
 
@@ -70,9 +70,9 @@ def get(
         if mean is not None:
             place.mean(_readable(mean), BY_HAND)
         if place.needs(weights_state, place.weights) and not place.package():
-            _from_addresses(card, card.caffemodel_url, place.weights, card.weights_path, patience)
+            _from_addresses(card, card.caffemodel_url, place.weights, card.weights_path, timeouts)
         if place.needs(mean_state, place.mean) and not place.mean_at_hand():
-            _from_addresses(card, card.mean_url, place.mean, card.mean_path, patience)
+            _from_addresses(card, card.mean_url, place.mean, card.mean_path, timeouts)
 
 
 def _from_addresses(
@@ -80,7 +80,7 @@ def _from_addresses(
     urls: Sequence[str],
     use: Callable[[Path, str], None],
     path: Path,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> None:
     option = "FILE" if path == card.weights_path else "MEAN"
     by_hand = f"have it by hand? `make weights INIT={card.init} {option}=/path/to/it`"
@@ -88,7 +88,7 @@ def _from_addresses(
         raise UserError(f"the card of {card.init} has no address for {path.name}; {by_hand}")
     into = path.parent.parent / CACHE / f"{card.init}-{path.name}"
     try:
-        download(urls, into, use, what=path.name, patience=patience)
+        download(urls, into, use, what=path.name, timeouts=timeouts)
     except UserError as error:
         raise UserError(f"{error}; {by_hand}") from None
 

@@ -8,8 +8,8 @@ from datasets.mean import read_mean, write_mean
 from lib.caffe.client import find_engine
 from lib.cli import Parser, run
 from lib.errors import UserError
+from lib.fetch import TIMEOUTS, Timeouts
 from models.cards import MODELS, Card, find_card, load_cards
-from models.fetch import PATIENCE, Patience
 from models.get import Checks, get
 from models.nets import check_card_weights
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help="a .caffemodel, or a .tar.gz with it, you have")
     parser.add_argument("--mean", type=Path, help="a mean you have: .binaryproto, .npy or .tar.gz")
     parser.add_argument(
-        "--stall", type=float, default=PATIENCE.stall, help="seconds without a byte (%(default)s)"
+        "--stall", type=float, default=TIMEOUTS.stall, help="seconds without a byte (%(default)s)"
     )
     parser.add_argument("--models", type=Path, default=MODELS, help="the folder of the cards")
     arguments = parser.parse_args()
@@ -53,7 +53,7 @@ def main() -> None:
                 root=arguments.models,
                 file=arguments.file,
                 mean=arguments.mean,
-                patience=Patience(stall=arguments.stall),
+                timeouts=Timeouts(stall=arguments.stall),
             )
         except UserError as error:  # the others may be had all the same
             failures.append(f"{card.init}: {error}")
