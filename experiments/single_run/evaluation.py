@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from scipy.stats import binomtest
 
 from datasets.checksums import checked_meanwhile
 from datasets.folders import DataFolder
@@ -207,6 +208,9 @@ def _print(results: Results, folder: RunFolder) -> None:
         f"{results.classes} classes; chance {results.chance:.1%}, "
         f"always the largest class {results.majority:.1%}"
     )
+    right = binomtest(round(results.top1 * results.images), results.images)
+    interval = right.proportion_ci(method="wilson")
+    print(f"95% interval of the accuracy: {interval.low:.1%} to {interval.high:.1%} (Wilson)")
     top5 = f"top-5 {results.top5:.1%}, " if results.classes > 5 else ""
     print(f"{top5}macro F1 {results.macro_f1:.3f}, weighted F1 {results.weighted_f1:.3f}")
     print(f"record            {folder.record}\nresults           {folder.results}")
