@@ -24,8 +24,8 @@ def take(solver, prefix, unfinished, inputs, run):
 
     Caffe writes over whatever is there, so the solver's own snapshot_prefix has the same name in
     the folder `unfinished`, on the same disk; what is whole there is put in its place, and never
-    over another file. A kill meanwhile leaves that folder. The marker also keeps `inputs`, a word that
-    tells what the training is made from, and `run`, the id of the run. Returns its path.
+    over another file. A kill meanwhile leaves that folder. The marker also keeps `inputs`, a word
+    that tells what the training is made from, and `run`, the id of the run. Returns its path.
     Raises WorkerError when a weight is NaN or infinite, when the disk is full, and when one of the
     three files is there already.
     """
