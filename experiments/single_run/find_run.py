@@ -1,7 +1,7 @@
 """RUN=: from a part of a run's name, or `last`, to the run that is meant.
 
-The order in which runs were finished is kept with them: each has a number in its file
-`finished.txt`, one more than the highest there was. No clock counts.
+The order in which runs were trained is in their records: each has a number, one more than the
+highest there was. No clock counts.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from experiments.single_run.backups import is_backup
 from experiments.single_run.folder import RUNS, RunFolder
+from experiments.single_run.json_records import InvalidRecord
+from experiments.single_run.run_json import read_run_record
 from lib.errors import UserError, unknown
-from lib.files import write_text
 
 LAST = "last"
 
-_NUMBER = "finished.txt"
 _FEW = 6  # runs that a message names
 
 
@@ -48,41 +48,40 @@ def find_run(word: str, task: str | None = None, what: str = "RUN") -> RunFolder
     return RunFolder(found[0])
 
 
-def note_finished(run: RunFolder) -> int:
-    """Write down that a run was finished (trained and tested) after all others; its number."""
-    number = max((_number(path) for path in _runs(RUNS) if path != run.path), default=0) + 1
-    if number > _number(run.path):
-        write_text(run.path / _NUMBER, f"{number}\n")
-    return number
+def number_of(run: RunFolder) -> int:
+    """The how many-th training this was, of those that came to their end; 0 where none knows."""
+    try:
+        record = read_run_record(run.record)
+    except InvalidRecord:
+        return 0
+    return record.number if record else 0
+
+
+def highest_number() -> int:
+    """The number of the last training that came to its end, of runs backed up too."""
+    return max((number_of(RunFolder(path.parent)) for path in RUNS.glob("*/*/run.json")), default=0)
 
 
 def _last(paths: Iterable[Path], what: str) -> Path:
-    """The run that was finished last; of runs from before this was noted, the only tested one."""
+    """Of the tested runs the one that was trained last."""
     tested = [path for path in paths if RunFolder(path).results.is_file()]
     if not tested:
-        raise UserError(f"{what}={LAST}: no run is finished yet")
-    numbers = {path: _number(path) for path in tested}
+        raise UserError(f"{what}={LAST}: no run is tested yet")
+    numbers = {path: number_of(RunFolder(path)) for path in tested}
     highest = max(numbers.values())
     found = [path for path, number in numbers.items() if number == highest]
     if len(found) > 1:
         raise UserError(
-            f"{what}={LAST}: which of the {len(found)} finished runs was last was not noted then; "
-            "name one (`make status` lists them)"
+            f"{what}={LAST}: their records do not say which of {len(found)} tested runs was "
+            "trained last; name one (`make status` lists them)"
         )
     return found[0]
 
 
 def _runs(root: Path) -> list[Path]:
-    """The folders of runs that have a record, without those that were moved aside."""
+    """The folders of runs that have a record, without backups."""
     return sorted(
         path.parent
         for path in root.glob("*/*/run.json")
         if not is_backup(path.parent) and not path.parent.name.startswith(".")
     )
-
-
-def _number(run: Path) -> int:
-    try:
-        return int((run / _NUMBER).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return 0

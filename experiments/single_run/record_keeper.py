@@ -10,10 +10,9 @@ import msgspec
 
 from experiments.single_run.curve import Curve
 from experiments.single_run.edits import edited_prototxts
+from experiments.single_run.find_run import highest_number
 from experiments.single_run.fingerprint import git_commit
-from experiments.single_run.folder import RUNS
 from experiments.single_run.job import Job
-from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.resume import ResumePoint
 from experiments.single_run.run_json import (
     FAILED,
@@ -25,7 +24,6 @@ from experiments.single_run.run_json import (
     Session,
     State,
     now,
-    read_run_record,
     write_run_record,
 )
 from lib.caffe.client import Event
@@ -112,7 +110,7 @@ class RecordKeeper:
         if best:
             record.best = Best(best.iteration, best.val_accuracy or 0.0)
         record.final = sha256(self.job.folder.final)
-        record.number = 1 + _highest_number(self.job.plan.task)
+        record.number = 1 + highest_number()
         record.finished = now()
         self.save(TRAINED)
 
@@ -132,15 +130,3 @@ class RecordKeeper:
             raise UserError(
                 f"{self.job.start.weights}: Caffe did not copy {', '.join(lost)} from it"
             )
-
-
-def _highest_number(task: str) -> int:
-    """Of all trainings of a task that have come to their end, backed up ones too."""
-    numbers = [0]
-    for path in (RUNS / task).glob("*/run.json"):
-        try:
-            record = read_run_record(path)
-        except InvalidRecord:
-            continue
-        numbers.append(record.number if record else 0)
-    return max(numbers)

@@ -90,7 +90,7 @@ class RunRecord(RecordKind, kw_only=True):
     inputs: dict[str, str]  # SHA-256 of each file that decides its weights
     # How it went.
     id: str | None = None  # tells its snapshots from those of others
-    number: Count = 0  # the how many-th training of its task this was, counted from 1
+    number: Count = 0  # the how many-th training this was, from 1 (once counted for each task)
     started: str = ""
     sessions: list[Session] = msgspec.field(default_factory=list)
     iteration: Count = 0

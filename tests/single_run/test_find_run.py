@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from experiments.paper.next_steps import next_steps
-from experiments.single_run.find_run import find_run, note_finished
-from experiments.single_run.folder import RUNS, run_folder
+from experiments.single_run.find_run import find_run, highest_number
+from experiments.single_run.folder import RUNS, RunFolder, run_folder
 from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
 from prototxt.settings import PAPER, Settings
@@ -60,21 +60,38 @@ def test_what_may_be_several_or_none_is_said(place: Path) -> None:
         find_run("x", "wga_style")
 
 
-def test_last_goes_by_a_number_kept_with_the_runs_and_not_by_a_clock(place: Path) -> None:
-    with pytest.raises(UserError, match=r"RUN=last: which of the 4 finished runs was last"):
+def test_last_goes_by_a_number_in_the_records_and_not_by_a_clock(place: Path) -> None:
+    with pytest.raises(UserError, match=r"RUN=last: .* which of 4 tested runs was trained last"):
         find_run("last")
     one, other = run_folder("wga_genre", "hybrid-all"), run_folder("wga_artist", "hybrid-all")
-    assert note_finished(one) == 1
-    assert note_finished(other) == 2
+    assert highest_number() == 0
+    _number(one, 1)
+    _number(other, 2)
     for path in (other.path / "run.json", other.path / "results.json", other.path):
         os.utime(path, (0, 0))  # the clock went back
     assert find_run("last").path == other.path
     assert find_run("last", "wga_genre").path == one.path
-    assert note_finished(one) == 3
-    assert note_finished(one) == 3  # the same run again
-    assert find_run("last").path == one.path
+    _number(run_folder("wga_genre", "flickr-only_last-epochs20"), 3)
+    other.results.unlink()
+    assert find_run("last", "wga_genre").path.name == "flickr-only_last-epochs20"
+    with pytest.raises(UserError, match=r"RUN=none: no runs of none"):
+        find_run("none", "none")
+
+
+def test_a_backup_is_never_last_but_its_number_is_not_given_again(place: Path) -> None:
+    one, other = run_folder("wga_genre", "hybrid-all"), run_folder("wga_artist", "hybrid-all")
+    _number(one, 1)
+    _number(other, 2)
     other.path.rename(other.path.with_name("hybrid-all.old-1"))
     assert find_run("last").path == one.path
+    assert highest_number() == 2
+    one.record.write_text("{")  # a record that can't be read has no number
+    assert highest_number() == 2
+
+
+def _number(run: RunFolder, number: int) -> None:
+    said = json.loads(run.record.read_text())
+    run.record.write_text(json.dumps(said | {"number": number}))
 
 
 def test_three_lines_to_go_on_with(place: Path) -> None:
