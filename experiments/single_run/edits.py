@@ -49,26 +49,26 @@ def find_edits(folder: RunFolder, record: RunRecord) -> Edits:
     what = [f"batch {batch}"] if batch != planned else []
     edited = record.edits
     if edited is None:
-        edited = edited_prototxts(folder, prototxt_folder(record.task, record.run))
+        made_in = prototxt_folder(record.task, record.run)
+        edited = edited_prototxts(folder, made_in) if _read_made(made_in) is not None else {}
     return Edits((*what, *edited), (*what, *edited.values()))
 
 
 def edited_prototxts(folder: RunFolder, made_in: Path) -> dict[str, str]:
     """The prototxts in a run's folder that are not as they were generated in the folder `made_in`.
 
-    By name, with the SHA-256 of what they say. None where nothing is known of `made_in`.
+    By name, with the SHA-256 of what they say. Where nothing says what was generated (the record in
+    `made_in` is missing or broken), all of them, as `make prototxt` takes them for edited too.
     """
-    hashes = _made(made_in)
+    hashes = _read_made(made_in) or {}
     return {
         path.name: hashlib.sha256(_bare(path)).hexdigest()
         for path in (folder.train_val, folder.solver)
-        if hashes is not None
-        and path.is_file()
-        and _is_edited(path, made_in / path.name, hashes.get(path.name))
+        if path.is_file() and _is_edited(path, made_in / path.name, hashes.get(path.name))
     }
 
 
-def _made(folder: Path) -> dict[str, object] | None:
+def _read_made(folder: Path) -> dict[str, object] | None:
     """The hashes of what was generated in a folder, by file; None where nothing is known."""
     try:
         made = json.loads((folder / RECORD).read_bytes())

@@ -16,7 +16,7 @@ from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.run_json import TRAINED, read_run_record
 from experiments.single_run.training import train
 from lib.caffe.client import Interrupted
-from prototxt.keep import write_unedited
+from prototxt.keep import RECORD, write_unedited
 from tests.old_records import write_as_before
 from tests.small_world import Plan, World, edit
 
@@ -128,6 +128,32 @@ def test_an_edited_run_is_still_known_as_edited(world: World) -> None:
     (old,) = read_runs().runs
     assert old.record.edits is None
     assert old.edits == new.edits
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_what_nothing_says_was_generated_counts_as_edited(
+    world: World, content: str | None
+) -> None:
+    """As `make prototxt` says; of an old run nothing is claimed, for nobody knows."""
+    made = world.write("a")
+    if content is not None:
+        (made / RECORD).write_text(content)
+    train(world.job("a"))
+    (run,) = read_runs().runs
+    of_batch = "batch 8"  # the small world's; its settings are the paper's
+    assert run.edits.what == (of_batch, "train_val.prototxt", "solver.prototxt")
+    write_as_before(world.folder("a").record)
+    (old,) = read_runs().runs
+    assert old.edits.what == (of_batch,)
+
+
+def test_what_was_generated_is_not_edited(world: World) -> None:
+    made = world.write("a")
+    files = ("train_val.prototxt", "deploy.prototxt", "solver.prototxt")
+    write_unedited(made, {name: (made / name).read_text() for name in files})
+    train(world.job("a"))
+    (run,) = read_runs().runs
+    assert run.record.edits == {}
 
 
 def _interrupt_when_there_is(world: World, name: str, path: Path) -> None:
