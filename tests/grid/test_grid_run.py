@@ -156,8 +156,8 @@ settings = {{epochs = 4, batch = 8}}
     assert "the same line goes on" in said
     assert "LNR" in said.split("failed: ")[1], "the reason, once, at the end"
     assert no_children(project)
-    first_sitting = record(project, long)
-    assert first_sitting["state"] == "interrupted"
+    first_session = record(project, long)
+    assert first_session["state"] == "interrupted"
     assert record(project, failing)["state"] == "failed"
     done = [run for run in runs if trained(project, run)]
     assert runs[0] in done
@@ -168,11 +168,11 @@ settings = {{epochs = 4, batch = 8}}
     assert f"{len(done)} done, 1 failed" in status.stdout
     assert "LNR" in status.stdout
     again = start(*grid("my.toml", "--side-by-side", "2"), log=log)
-    wait_for(lambda: len(record(project, long)["sittings"]) == 2, "the long run goes on")
+    wait_for(lambda: len(record(project, long)["sessions"]) == 2, "the long run goes on")
     wait_for(
         lambda: (
             all(trained(project, run) for run in runs if run not in (long, failing))
-            and max(iterations(project, long)) > first_sitting["iteration"]
+            and max(iterations(project, long)) > first_session["iteration"]
         ),
         "all other runs",
     )
@@ -180,7 +180,7 @@ settings = {{epochs = 4, batch = 8}}
     again.wait()
     wait_for(lambda: no_children(project), "the long run stops by itself")
     assert record(project, long)["state"] == "interrupted"
-    assert record(project, long)["sittings"][1]["resumed_from"]
+    assert record(project, long)["sessions"][1]["resumed_from"]
     steps = iterations(project, long)
     assert steps == sorted(set(steps))
     assert before == {run: (project.path / run.folder.record).stat().st_mtime_ns for run in done}, (
@@ -200,7 +200,7 @@ settings = {{epochs = 4, batch = 8}}
         assert not any((project.path / run.folder.snapshots).glob("*.solverstate"))
         assert (project.path / run.folder.final).is_file()
         assert (project.path / run.folder.best).is_file()
-        assert found["sittings"][-1]["engine"]["threads"] == 1
+        assert found["sessions"][-1]["engine"]["threads"] == 1
     ended = project.python(*grid("my.toml"))
     assert ended.returncode == 0
     assert "10 runs, 10 done already" in ended.stdout
@@ -262,7 +262,7 @@ settings = {{epochs = 4, batch = 8}}
     logs = [tmp_path / "one.log", tmp_path / "two.log"]
     both = [start(*grid("same.toml", "--side-by-side", "1"), log=log) for log in logs]
     assert [process.wait(_PATIENCE) for process in both] == [0, 0], [x.read_text() for x in logs]
-    assert len(record(project, run)["sittings"]) == 1
+    assert len(record(project, run)["sessions"]) == 1
     assert iterations(project, run)[-1] == 600
 
 
@@ -352,11 +352,11 @@ settings = {{epochs = 4, batch = 8}}
     killed.wait()
     assert process.wait(_PATIENCE) == 0, log.read_text() + dask.log.read_text()[-3000:]
     assert "3 of 3 runs done, 3 of them now" in log.read_text()
-    sittings = {run: record(project, run)["sittings"] for run in runs}
-    assert {run: len(each) for run, each in sittings.items()} == {
+    sessions = {run: record(project, run)["sessions"] for run in runs}
+    assert {run: len(each) for run, each in sessions.items()} == {
         run: 2 if run == victim else 1 for run in runs
     }
-    assert sittings[victim][1]["resumed_from"], "it went on from a snapshot"
+    assert sessions[victim][1]["resumed_from"], "it went on from a snapshot"
     for run in runs:
         steps = iterations(project, run)
         assert steps == sorted(set(steps))
