@@ -29,8 +29,8 @@ def good(warm: WarmEngine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small(warm, tmp_path_factory.mktemp("good") / "good.caffemodel")
 
 
-def check(warm: WarmEngine, path: Path, **more: int) -> Comparison:
-    return check_weights(warm, path, "fc8_small", expected=SMALL, **more)
+def check(warm: WarmEngine, path: Path, outputs: int | None = None) -> Comparison:
+    return check_weights(warm, path, "fc8_small", expected=SMALL, outputs=outputs)
 
 
 def refuse(warm: WarmEngine, path: Path, *words: str) -> None:
