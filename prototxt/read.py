@@ -22,6 +22,7 @@ class Solver:
     """What a solver.prototxt says; Caffe's defaults where it says nothing."""
 
     net: str
+    nets: tuple[str, ...]  # all the files that it names nets in; it may also have nets in itself
     max_iter: int
     iter_size: int
     test_iter: int
@@ -42,8 +43,10 @@ class Nets:
 def read_solver(path: Path) -> Solver:
     """The numbers of a solver.prototxt; UserError with file and line if it can't be parsed."""
     said = _parse(path, "SolverParameter")
+    files = (said.net, said.train_net, *said.test_net)
     return Solver(
         net=said.net,
+        nets=tuple(file for file in files if file),
         max_iter=said.max_iter,
         iter_size=said.iter_size if said.HasField("iter_size") else 1,
         test_iter=said.test_iter[0] if said.test_iter else 0,

@@ -55,6 +55,7 @@ def main() -> None:
             data,
             pick_device(arguments),
             out=folder.path,
+            deploy=folder.deploy,
             task=arguments.task,
             tested=tested,
         )
@@ -72,9 +73,11 @@ def score_weights(
     out: Path,
     task: str,
     tested: Tested,
+    deploy: Path | None = None,
 ) -> Results:
     """Score weights on every test image of `data`, through the TEST phase of `train_val`.
 
+    Of several heads, the one that the net `deploy` ends in counts.
     Writes predictions.csv, confusion.csv and confusion.png to the folder `out`; returns the
     metrics, not written yet. Raises UserError when net and data don't fit, or
     there is no LMDB.
@@ -84,7 +87,7 @@ def score_weights(
             raise UserError(f"{path} is missing: `make lmdb TASK={task}` makes it")
     keys, labels = _expected(data.list("test"), data)
     classes = read_classes(data.classes)
-    probabilities = _predict(weights, train_val, data, labels, device, out)
+    probabilities = _predict(weights, train_val, deploy, data, labels, device, out)
     if probabilities.shape[1] != len(classes):
         raise UserError(
             f"{train_val} has {probabilities.shape[1]} outputs, but {data.classes} names "
@@ -110,6 +113,7 @@ def score_weights(
 def _predict(
     weights: Path,
     train_val: Path,
+    deploy: Path | None,
     data: DataFolder,
     labels: np.ndarray,
     device: Device,
@@ -130,6 +134,7 @@ def _predict(
             "predict",
             {
                 "train_val": str(train_val),
+                "deploy": str(deploy) if deploy else None,
                 "weights": str(weights),
                 "lmdb": str(data.lmdb("test")),
                 "images": images,

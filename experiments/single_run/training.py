@@ -35,6 +35,7 @@ from lib.exclusive_lock import exclusive_lock
 from lib.files import back_up, readable, require_space
 from models.compare import Comparison, check_weights
 from models.store import require
+from prototxt.caffenet import IMAGE_SIZE
 from prototxt.read import read_nets, read_solver
 from prototxt.settings import Settings, add_settings_flags, settings_from
 
@@ -160,7 +161,7 @@ class Training:
 
     def go(self) -> None:
         """Run the worker and keep the record true, however it ends."""
-        for name in ("train_val", "deploy", "solver"):
+        for name in ("deploy", "solver"):  # the worker keeps the nets that it trains by
             shutil.copyfile(self.job.prototxts / f"{name}.prototxt", self._kept(name))
         if self.by_caffe:
             print(
@@ -340,11 +341,14 @@ class Training:
         for layer in self.record["layers"]:
             layer["after"] = done["layers"][layer["name"]]
             layer["changed"] = layer["after"] != layer["before"]
-        wrong = [
-            each["name"] for each in self.record["layers"] if each["changed"] == each["frozen"]
-        ]
-        if wrong:
-            reason = f"frozen layers changed, or learning ones did not: {', '.join(wrong)}"
+        wrong = [each for each in self.record["layers"] if each["changed"] == each["frozen"]]
+        if idle := [each["name"] for each in wrong if not each["frozen"]]:
+            print(
+                f"warning: {', '.join(idle)} did not change, though no lr_mult of 0 froze it",
+                file=sys.stderr,
+            )
+        if moved := [each["name"] for each in wrong if each["frozen"]]:
+            reason = f"frozen layers changed: {', '.join(moved)}"
             self._save(records.FAILED, reason=reason)
             raise UserError(f"{self.folder.path}: {reason}")
         best = self.curve.best
@@ -477,6 +481,8 @@ def _nets(job: Job) -> dict[str, Any]:
         "solver": str(job.prototxts / "solver.prototxt"),
         "deploy": str(job.prototxts / "deploy.prototxt"),
         "classes": [len(read_classes(job.data.classes)), str(job.data.classes)],
+        "validation": str(job.data.lmdb("val")),
+        "image_size": IMAGE_SIZE,
         "gpu": job.device.gpu,
     }
 
