@@ -28,7 +28,7 @@ GPU         ?= auto
 SETTINGS    := EPOCHS LR LR_STEP_EPOCHS LR_GAMMA MOMENTUM WEIGHT_DECAY BATCH DROPOUT NEW_LAYER_LR \
                SEED DEVICE_BATCH
 VARIABLES   := $(SETTINGS) INIT SCENARIO SPLIT SPLIT_SEED RAW GPU THREADS RUN FORCE KEEP TASK \
-               SKIP_BROKEN WORKERS SOURCE WEIGHTS FILE MEAN TESTS GRID SCHEDULER SIDE_BY_SIDE \
+               SKIP_BROKEN WORKERS SOURCE FROM READ_AS WEIGHTS FILE MEAN TESTS GRID SCHEDULER SIDE_BY_SIDE \
                BENCHES CUDA_ARCH CUDNN CUDA_HOME JOBS OTHER LOG WITH RUNS NET IMAGES IMAGE QUERY MODELS K LABEL INDEX BLOB HOST PORT \
                PYTHON CAFFE_PYTHON CAFFE_DEBS CAFFE_BLAS CAFFE_LAYERS DEBIAN_MIRROR
 TARGETS     := $(sort $(shell sed -n 's/^\([a-z0-9][a-z0-9 -]*\):[^\#=]*\#\#.*/\1/p' Makefile))
@@ -125,6 +125,14 @@ caffe-gpu-test: .venv/.ready  ## Caffe's own tests on the card
 parity: .venv/.ready $(ENGINE)  ## CaffeNet on CPU and GPU, number by number; OTHER=a Python that can import caffe
 	@$(PY) -m tools.parity $(DEVICE) $(if $(OTHER),--other '$(OTHER)')
 
+# What parquet files need, where some lie in RAW, and where some are to be got.
+WITH_MATERIAL := lists lmdb prototxt train evaluate table1 fig2 fig3 images $(TASKS)
+ifneq ($(filter $(WITH_MATERIAL),$(MAKECMDGOALS)),)
+ANY_PARQUET := $(FROM)$(shell find -L '$(RAW)' -maxdepth 5 -name images -prune -o -name '*.parquet' -print -quit 2> /dev/null)
+EMPTY_WIKIART := $(and $(filter images,$(MAKECMDGOALS)),$(filter wikiart%,$(SOURCE) $(TASK)),$(if $(wildcard $(RAW)/wikiart/*),,yes))
+PARQUET := $(if $(ANY_PARQUET)$(EMPTY_WIKIART),.venv/.with-parquet)
+endif
+
 # The engine that runs need: the user's own, or the one that `make caffe` installs.
 ifdef CAFFE_PYTHON
 export CAFFE_PYTHON
@@ -134,6 +142,9 @@ ENGINE := caffe
 endif
 ifdef CAFFE_DEBS
 export CAFFE_DEBS
+endif
+ifdef READ_AS
+export READ_AS
 endif
 ifdef CAFFE_BLAS
 export CAFFE_BLAS
@@ -175,7 +186,7 @@ evaluate:  ## step 5: test, each test image once
 
 ifndef DATA
 # First make: experiments.single_run.plan checks the words, says what is missing, and tells the files to work on.
-$(STEPS): .venv/.ready
+$(STEPS): .venv/.ready $(PARQUET)
 	@plan=$$($(PY) -m tools.plan --step $@ $(PLAN_FLAGS)) && eval "$(MAKE) --no-print-directory $@ $$plan"
 else
 lists: $(DATA)/lists.json
@@ -216,12 +227,13 @@ verify-lmdb: .venv/.ready  ## read TASK's LMDBs again: keys, labels, sizes, mean
 verify-lmdb-of:
 	@$(PY) -m tools.verify_lmdb --data '$(DATA)' --decode 20
 
-images: .venv/.ready  ## download the images of SOURCE (wga or wikiart), or of TASK, politely
-	@$(PY) -m tools.images $(if $(SOURCE),--source '$(SOURCE)',--task '$(TASK)') --raw '$(RAW)'
+images: .venv/.ready $(PARQUET)  ## get the images of SOURCE (wga or wikiart), or of TASK; FROM=owner/dataset of Hugging Face
+	@$(PY) -m tools.images $(if $(SOURCE),--source '$(SOURCE)',--task '$(TASK)') --raw '$(RAW)' \
+	  $(if $(FROM),--from '$(FROM)')
 
 # ---- The paper's tables and figures --------------------------------------------------------------
 
-table1: .venv/.ready  ## classes and images of each task, counted from the catalogues, beside the paper's
+table1: .venv/.ready $(PARQUET)  ## classes and images of each task, counted from the catalogues, beside the paper's
 	@$(PY) -m tools.table $@ --raw '$(RAW)'
 
 table2 table3 table4: .venv/.ready  ## printed, ours, difference, from the runs there are
@@ -235,7 +247,7 @@ fig1 fig4:  ## example paintings: one of each WikiArt genre; a few of each sourc
 fig2 fig3:  ## class distributions
 fig5 fig6 fig7 fig8 fig9:  ## curves, accuracy and time, from the runs there are
 fig10 fig11 fig12 fig13 fig14:  ## confusion matrices and confused pairs; TASK=, RUN= draw them of yours
-$(FIGURES): .venv/.ready
+$(FIGURES): .venv/.ready $(PARQUET)
 	@$(PY) -m tools.fig $@ $(if $(TASK),--task '$(TASK)') --raw '$(RAW)' \
 	  $(INIT_FLAG) $(if $(RUN),--run '$(RUN)') $(SETTING_FLAGS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 from contextlib import ExitStack, closing
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import cv2
 
+from datasets.checksums import Checksums, crc32, quick_check, write_checksums
 from datasets.folders import PARTS, DataFolder
 from datasets.imagelist import Entry, read_classes, read_list
 from datasets.lmdb_writer import LmdbWriter, datum_bytes, space_needed
 from datasets.mean import MeanSum, mean_bytes
 from datasets.parallel import decode_all, keep_memory
-from datasets.records import LmdbRecord, read_lmdb_record, write_lmdb_record
+from datasets.records import LmdbRecord, lmdb_bytes, read_lmdb_record, write_lmdb_record
 from lib.cli import bar
 from lib.display import escaped
 from lib.errors import UserError
@@ -36,6 +38,7 @@ def lmdb_record(folder: DataFolder) -> LmdbRecord | None:
         )
         fresh = fresh and record.classes == sha256(folder.classes)
         fresh = fresh and record.mean == sha256(folder.mean)
+        fresh = fresh and not any(quick_check(folder, part) for part in PARTS)
     except (UserError, OSError):
         return None
     return record if fresh else None
@@ -68,6 +71,7 @@ def build_lmdbs(
     left_out: dict[str, dict[str, str]] = {part: {} for part in PARTS}
     written = dict.fromkeys(PARTS, 0)
     warnings: dict[str, str] = {}
+    sums: dict[str, list[str]] = {part: [] for part in PARTS}
     mean = MeanSum()
     paths = (f"{root}/{entry.path}" for part in PARTS for entry in lists[part])
     with (
@@ -96,7 +100,9 @@ def build_lmdbs(
                         warnings[entry.path] = image.warning
                     if part == "train":
                         mean.add(image.data)
-                    writer.put(entry.key, datum_bytes(image.data, entry.label))
+                    value = datum_bytes(image.data, entry.label)
+                    writer.put(entry.key, value)
+                    sums[part].append(crc32(value))
                     written[part] += 1
         if not skip_broken:
             _refuse(root, {path: why for part in PARTS for path, why in left_out[part].items()})
@@ -125,6 +131,11 @@ def build_lmdbs(
         size=[IMAGE_SIZE, IMAGE_SIZE],
         opencv=cv2.__version__,
     )
+    checksums = {
+        part: Checksums((folder.lmdb(part) / "data.mdb").stat().st_size, "".join(sums[part]))
+        for part in PARTS
+    }
+    write_checksums(folder, checksums, hashlib.sha256(lmdb_bytes(record)).hexdigest())
     write_lmdb_record(folder, record)
     _marks(folder).unlink()
     return record

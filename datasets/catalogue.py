@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import ModuleType
 
-from datasets.sources import folder, met, ticc, wga, wikiart
+from datasets.sources import folder, met, parquet, ticc, wga, wikiart
+from datasets.sources.listing import look
 from datasets.table import Catalogue
 from datasets.tasks import Task
 
 RAW = Path("datasets/raw")
+READ_AS = "READ_AS"  # the environment's answer to a question of datasets.sources.collection
 
-# Each source has: files(folder), the files of its catalogue, none when there is no catalogue yet;
-# read(folder), the catalogue; GET_CATALOGUE and GET_IMAGES, how a person gets them.
+# Each source has: is_there(listing), whether there is a catalogue; read(listing, label, read_as),
+# the catalogue; GET_CATALOGUE and GET_IMAGES, how a person gets them.
 _SOURCES: dict[str, ModuleType] = {
     "wikiart": wikiart,
     "wga": wga,
@@ -23,28 +26,48 @@ _SOURCES: dict[str, ModuleType] = {
 
 
 def read_catalogue(task: Task, raw: Path = RAW) -> Catalogue:
-    """The catalogue that a task draws from, images there or not; UserError when it is unusable."""
-    catalogue: Catalogue = _SOURCES[task.source].read(task.folder(raw))
+    """The catalogue that a task draws from, images there or not; UserError when it is unusable.
+
+    Where a collection can be read in two ways, the task's read_as or READ_AS= says which is meant.
+    """
+    read_as = task.read_as or os.environ.get(READ_AS, "")
+    listing = look(task.folder(raw))
+    catalogue: Catalogue = _SOURCES[task.source].read(listing, task.label, read_as)
     return catalogue
 
 
+def write_out_images(task: Task, raw: Path = RAW) -> bool:
+    """Write out the images that lie in parquet files, once; False where there are no such files.
+
+    UserError when the disk has no room, or a file is damaged.
+    """
+    listing = look(task.folder(raw))
+    files = parquet.find_parquet(listing)
+    if not files or task.source == "met":
+        return False
+    if not parquet.all_unpacked(listing, files):
+        parquet.unpack(listing, files)
+    return True
+
+
 def images_root(task: Task, raw: Path = RAW) -> Path:
-    """The folder that a task's image paths start from."""
+    """The folder that downloaded images of a task go into."""
     return task.folder(raw) / "images"
 
 
 def missing(task: Task, raw: Path = RAW, *, images: bool = True) -> list[str]:
     """What a task lacks before its lists can be made: what, where it goes, how to get it.
 
-    Empty when the catalogue is there, and with `images` at least one file below the image root.
+    Empty when the catalogue is there, and with `images` at least one image.
     """
     source = _SOURCES[task.source]
     folder = task.folder(raw)
+    listing = look(folder)
     lacks = []
     name = task.collection or task.source
-    if not source.files(folder):
+    if not source.is_there(listing):
         lacks.append(f"the catalogue of {name}: goes into {folder}/; {source.GET_CATALOGUE}")
-    root = images_root(task, raw)
-    if images and not any(path.is_file() for path in root.rglob("*")):
+    if images and not listing.images and not parquet.find_parquet(listing):
+        root = images_root(task, raw)
         lacks.append(f"the images of {name}: go into {root}/; {source.GET_IMAGES}")
     return lacks

@@ -13,6 +13,8 @@ GIF and AVIF, which that OpenCV could not read, are read where the installed one
 from __future__ import annotations
 
 import io
+import os
+import stat
 import warnings
 from pathlib import Path
 from typing import cast
@@ -30,6 +32,9 @@ MAX_PIXELS = 200_000_000
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow only reads headers here; the limit is ours
 
+# Whose headers Pillow reads: of all that it knows some run programs, or take very long.
+_FORMATS = ("PNG", "TIFF", "BMP", "DIB", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")
+
 Picture = NDArray[np.uint8]  # height x width x 3, BGR
 
 
@@ -40,7 +45,10 @@ class BrokenImageError(Exception):
 def read_bytes(path: str | Path) -> bytes:
     """The bytes of an image file. Raises BrokenImageError if it is missing, unreadable or empty."""
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb", opener=_opener) as handle:
+            if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+                raise BrokenImageError("not a file")
+            data = handle.read()
     except (FileNotFoundError, ValueError):  # ValueError: a zero byte in the path
         raise BrokenImageError("no such file") from None
     except OSError as error:
@@ -48,6 +56,10 @@ def read_bytes(path: str | Path) -> bytes:
     if not data:
         raise BrokenImageError("empty file")
     return data
+
+
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe without a writer would wait for ever
 
 
 def pixels_of(data: bytes) -> int:
@@ -59,7 +71,10 @@ def pixels_of(data: bytes) -> int:
         height, width = _jpeg_size(data)
     else:
         try:
-            with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
+            with (
+                warnings.catch_warnings(action="ignore"),
+                Image.open(io.BytesIO(data), formats=_FORMATS) as image,
+            ):
                 width, height = image.size
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
             return 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PARTS = ("train", "val", "test")
-SPLITS = ("by_image", "by_work")
+SPLITS = ("by_image", "by_work", "given")
 
 DATASETS = Path("datasets")
 _NAME = re.compile(rf"(?P<task>\w+?)(?:-(?P<split>{'|'.join(SPLITS)}))?(?:-seed(?P<seed>\d+))?")

@@ -2,56 +2,157 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import stat
 import unicodedata
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+# What every OpenCV reads ...
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+# ... what some builds of it read ...
+_SOME = (".gif", ".jp2", ".avif")
+# ... and what none does: named when it is left out.
+_NONE = (
+    *(".heic", ".heif", ".jxl", ".jxr", ".svg", ".psd", ".xcf", ".ai", ".eps", ".tga", ".ico"),
+    *(".pcx", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".djvu"),
+)
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
+
+# Folders and files that programs make for themselves, thumbnails above all.
+_NOT_OURS = {"@eadir", "__macosx", "#recycle", "@recycle", "$recycle.bin", "lost+found"}
+_NOT_OURS |= {"system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini"}
 
 
-def files_below(folder: Path) -> set[str]:
-    """The paths of all files below a folder, relative to it, with forward slashes."""
-    found: set[str] = set()
-    for parent, _, names in os.walk(folder, followlinks=True):
-        base = Path(parent).relative_to(folder).as_posix()
-        found.update(names if base == "." else (f"{base}/{name}" for name in names))
-    return found
+@dataclass(frozen=True)
+class ImageFiles:
+    """The image files below a folder: paths relative to it, with forward slashes, sorted."""
+
+    images: list[str]
+    left_out: dict[str, list[str]]  # suffix -> what looks like an image and cannot be read
+
+    @property
+    def left_out_words(self) -> str:
+        """'.heic (3), .svg (1)'; '' where nothing is left out."""
+        return ", ".join(
+            f"{suffix or 'no suffix'} ({len(names):,})" for suffix, names in self.left_out.items()
+        )
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file name ends as that of an image which some OpenCV reads."""
+    return _suffix(name) in (*SUFFIXES, *_SOME)
+
+
+def find_images(folder: Path) -> ImageFiles:
+    """Every image below a folder, by suffix, and what looks like one but cannot be read here.
+
+    Links to files and folders are followed. Hidden files and folders are passed over, and so are
+    those of thumbnails and trash.
+    """
+    images: list[str] = []
+    left_out: dict[str, list[str]] = {}
+    for path in sorted(files_below(folder)):
+        suffix = _suffix(path)
+        if suffix in SUFFIXES or (suffix in _SOME and _can_read(suffix)):
+            images.append(path)
+        elif suffix in _SOME or suffix in _NONE or _begins_as_image(folder / path):
+            left_out.setdefault(suffix, []).append(path)
+    return ImageFiles(images, dict(sorted(left_out.items())))
 
 
 def images_below(folder: Path) -> list[str]:
-    """As files_below: images only, by their suffix, sorted."""
-    return sorted(
-        name
-        for name in files_below(folder)
-        if name.lower().endswith(SUFFIXES) and not name.rpartition("/")[2].startswith(".")
-    )
+    """The images of `find_images` that can be read."""
+    return find_images(folder).images
 
 
-def found_as(names: pd.Series, folder: Path) -> pd.Series:
-    """The names of a catalogue as the files below `folder` are called.
+def files_below(folder: Path) -> set[str]:
+    """The paths of all files below a folder, relative to it, with forward slashes.
 
-    A name that is no file's is looked for in another Unicode form, without its folder, and without
-    its suffix; when exactly one file answers, it takes that path. Others stay as they are.
+    Only regular files and links to them: pipes and sockets would never end. A folder that links to
+    itself, or to one around it, is gone through once.
     """
-    there = images_below(folder)
-    exact = set(there)
-    loose: dict[str, str | None] = {}
+    return set(_walk(str(folder), "", ()))
+
+
+def on_disk(names: pd.Series, folder: Path) -> pd.Series:
+    """The paths of a catalogue as their files are called; missing where there is no such file.
+
+    One name in two Unicode forms (NFC, NFD: macOS writes the latter) is the same file, as long as
+    only one file answers to it and no other row names that.
+    """
+    there = files_below(folder)
+    found = names.isin(there)
+    if found.all():
+        return names
+    forms: dict[str, str | None] = {}
     for path in there:
-        for key in _keys(path):
-            loose[key] = path if key not in loose else None  # None: more than one answers
+        key = unicodedata.normalize("NFC", path)
+        forms[key] = path if key not in forms else None
+    taken = set(names[found])
 
-    def find(name: str) -> str:
-        if name in exact:
-            return name
-        return next((path for key in _keys(name) if (path := loose.get(key))), name)
+    def find(name: str) -> str | None:
+        other = forms.get(unicodedata.normalize("NFC", name))
+        if other is not None and other not in taken:
+            taken.add(other)
+            return other
+        return name if _is_file(folder / name) else None  # in a folder that the walk passes over
 
-    return names.map(find, na_action="ignore").astype("string")
+    return names.where(found, names[~found].map(find)).astype("string")
 
 
-def _keys(path: str) -> list[str]:
-    plain = unicodedata.normalize("NFC", path)
-    name = PurePosixPath(plain).name
-    stem = name.rpartition(".")[0] if name.lower().endswith(SUFFIXES) else name
-    return list(dict.fromkeys((plain, name, stem)))
+def _walk(folder: str, path: str, around: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    """The files below `folder`, whose path is `path`; `around` are the folders it lies in."""
+    try:
+        here = Path(folder).stat()
+        inside = (here.st_dev, here.st_ino)
+        if inside in around:
+            return
+        with os.scandir(folder) as entries:
+            folders = []
+            for entry in entries:
+                if entry.name.casefold() in _NOT_OURS or entry.name.startswith("."):
+                    continue
+                if entry.is_file():
+                    yield path + entry.name
+                elif entry.is_dir():
+                    folders.append(entry.name)
+    except OSError:  # not there, or not to be read
+        return
+    for name in folders:
+        yield from _walk(f"{folder}/{name}", f"{path}{name}/", (*around, inside))
+
+
+def _suffix(path: str) -> str:
+    _, dot, suffix = path.rpartition("/")[2].rpartition(".")
+    return f"{dot}{suffix}".lower() if dot else ""
+
+
+@functools.cache
+def _can_read(suffix: str) -> bool:
+    """Whether the installed OpenCV reads a format: builds that read one of these write it too."""
+    import cv2  # here, because it is needed for few collections
+
+    return bool(cv2.haveImageWriter(f"x{suffix}"))
+
+
+def _begins_as_image(path: Path) -> bool:
+    try:
+        with path.open("rb") as handle:
+            return handle.read(8).startswith(_BEGINNINGS)
+    except OSError:
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False

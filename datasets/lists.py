@@ -13,7 +13,8 @@ from pathlib import Path
 from datasets.folders import PARTS, DataFolder, lists_command
 from datasets.records import ListsRecord, check_lists, lists_bytes, read_lists_record, written_root
 from datasets.select import Selection
-from datasets.split import by_image, by_work
+from datasets.split import as_given, by_image, by_work
+from datasets.table import Note, count
 from datasets.tasks import Task
 from lib.errors import UserError
 from lib.files import back_up, sha256, whole_file
@@ -42,7 +43,22 @@ def make_lists(
     for name in selection.classes:
         if name not in found:
             raise UserError(f"class '{name}' of task {task.name} has no image below {images}")
-    if split == "by_work":
+    notes = list(selection.notes)
+    left_out = dict(selection.left_out)
+    if split == "given":
+        given = table.dropna(subset="part")
+        if len(given) < len(table):
+            lost = table[table["part"].isna()]
+            named = [f"{image} ({where})" for where, image in lost["image"].items()]
+            text = f"{count(len(lost), 'image')} in no part of the given split left out"
+            notes.append(Note(text, named))
+            left_out["in no part of the given split"] = len(lost)
+            labels = dict(zip(given["image"], given["label"], strict=True))
+        parts, said = as_given(
+            labels, dict(zip(given["image"], given["part"].astype(str), strict=True)), seed
+        )
+        notes += [Note(text, []) for text in said]
+    elif split == "by_work":
         works = dict(zip(table["image"], table["work"].fillna(table["image"]), strict=True))
         parts = by_work(labels, works, seed)
     else:
@@ -63,14 +79,15 @@ def make_lists(
             "forms": list(task.forms),
             "forms_left_out": list(task.forms_left_out),
             "labels_left_out": list(task.labels_left_out),
+            **({"labels": list(task.labels)} if task.labels else {}),
         },
         seed=seed,
         split=split,
         images_root=written_root(images),
         counts={part: len(parts[part]) for part in PARTS},
         classes={name: {part: counts[part][name] for part in PARTS} for name in selection.classes},
-        left_out=selection.left_out,
-        warnings=[{"what": note.text, "rows": list(note.rows)} for note in selection.notes],
+        left_out=left_out,
+        warnings=[{"what": note.text, "rows": list(note.rows)} for note in notes],
         sha256={path.name: _hash(text) for path, text in texts.items()},
     )
     return _write(folder, texts, record)

@@ -133,7 +133,12 @@ def read_lmdb_record(folder: DataFolder) -> LmdbRecord:
 def write_lmdb_record(folder: DataFolder, record: LmdbRecord) -> None:
     """Write `lmdb.json`, whole or not at all."""
     with whole_file(folder.lmdb_record) as aside:
-        aside.write_bytes(_bytes(record, _LMDB_ORDER))
+        aside.write_bytes(lmdb_bytes(record))
+
+
+def lmdb_bytes(record: LmdbRecord) -> bytes:
+    """The bytes of `lmdb.json`."""
+    return _bytes(record, _LMDB_ORDER)
 
 
 def _read(path: Path, kind: type[T]) -> T:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
-from datasets.image_files import files_below
-from datasets.table import Catalogue, Note, count
+from datasets.image_files import on_disk
+from datasets.sources.wikiart_names import plain
+from datasets.table import GIVEN, Catalogue, Note, count, some
 from datasets.tasks import Task
 from lib.errors import UserError, unknown
 
@@ -17,14 +18,17 @@ from lib.errors import UserError, unknown
 class Selection:
     """The images of a task.
 
-    `table` has `image`, `work` and `label`, each image once. `classes` are the class names in the
-    order of their labels: sorted. `left_out` counts the catalogue's other rows by reason.
+    `table` has `image`, `work`, `label` and `part`, the part of the source's own split or pd.NA;
+    each image once. `classes` are the class names in the order of their labels: sorted, or as the
+    source numbers them. `left_out` counts the catalogue's other rows by reason; `below` the images
+    of each class that the task's rule leaves out.
     """
 
     table: pd.DataFrame
     classes: list[str]
     left_out: dict[str, int]
     notes: list[Note]
+    below: dict[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -40,9 +44,24 @@ def select(catalogue: Catalogue, task: Task) -> Selection:
     rows = catalogue.table
     notes = [note for note in catalogue.notes if note.label in (None, task.label)]
     left_out: dict[str, int] = {}
-    if task.label not in rows:
-        extra = [str(name) for name in rows if name not in ("image", "work", "title", "url")]
+    same = [str(name) for name in rows if str(name).casefold() == task.label.casefold()]
+    column = task.label if task.label in rows or len(same) != 1 else same[0]
+    if column not in rows:
+        extra = [
+            str(name)
+            for name in rows
+            if name not in ("image", "work", "title", "url") and GIVEN not in str(name)
+        ]
         raise unknown(f"label of task {task.name},", task.label, extra)
+    if column in catalogue.questions:
+        raise UserError(f"task {task.name}: {catalogue.questions[column]}")
+
+    if len(rows) and rows[column].isna().all():
+        hint = catalogue.hints.get(task.label, "")
+        raise UserError(
+            f"task {task.name}: {catalogue.edition}: no image has a {task.label}"
+            + (f"; {hint}" if hint else "")
+        )
 
     def keep(mask: pd.Series, reason: str) -> None:
         nonlocal rows
@@ -64,10 +83,17 @@ def select(catalogue: Catalogue, task: Task) -> Selection:
         keep(_in(rows["form"], task.forms), f"form is not {' or '.join(task.forms)}")
     if task.forms_left_out:
         keep(~_in(rows["form"], task.forms_left_out), "form left out by the task")
-    keep(rows[task.label].notna(), f"{task.label} unknown")
-    labels, spelling = one_spelling(rows[task.label])
+    keep(rows[column].notna(), f"{task.label} unknown")
+    labels, spelling = one_spelling(rows[column])
     rows = rows.assign(label=labels)
     notes += spelling
+    if task.labels:
+        wanted = {plain(name): name for name in task.labels}
+        meant = rows["label"].map(lambda name: wanted.get(plain(name)))
+        rows = rows.assign(label=meant.fillna(rows["label"]))
+        keep(meant.notna(), f"{task.label} is none of the task's labels")
+        if absent := [name for name in task.labels if name not in set(rows["label"])]:
+            notes.append(Note("labels has names that no row has", absent))
     for name in task.labels_left_out:
         found = _in(rows["label"], (name,))
         if found.any():
@@ -92,7 +118,13 @@ def select(catalogue: Catalogue, task: Task) -> Selection:
             f"needed; the largest are: {largest or 'none'}"
         )
     keep(rows["label"].isin(classes), f"class without {task.rule} images")
-    return Selection(rows[["image", "work", "label"]], classes, left_out, notes)
+    if set(classes) <= set(catalogue.order):  # the numbers of Caffe's own lists stay
+        classes = [name for name in catalogue.order if name in set(classes)]
+    given = next((g for g in (f"{GIVEN}, {column}", GIVEN) if g in rows), None)
+    parts = rows[given] if given else pd.Series(pd.NA, index=rows.index, dtype="string")
+    rows = rows.assign(part=parts)
+    below = {str(name): int(size) for name, size in sizes.items() if size < task.minimum}
+    return Selection(rows[["image", "work", "label", "part"]], classes, left_out, notes, below)
 
 
 def with_images(selection: Selection, images: Path) -> Selection:
@@ -100,19 +132,32 @@ def with_images(selection: Selection, images: Path) -> Selection:
 
     The classes stay as the catalogue gave them.
     """
-    there = files_below(images)
-    found = selection.table["image"].isin(there)
+    names = on_disk(selection.table["image"], images)
+    found = names.notna()
+    there = selection.table.assign(image=names)[found]
     if found.all():
-        return selection
+        return replace(selection, table=there)
     lost = selection.table[~found]
     named = [f"{image} ({where})" for where, image in lost["image"].items()]
     note = Note(f"{count(len(lost), 'image')} of the catalogue not found below {images}", named)
-    return Selection(
-        selection.table[found],
-        selection.classes,
-        {**selection.left_out, "image file missing": len(lost)},
-        [*selection.notes, note],
+    return replace(
+        selection,
+        table=there,
+        left_out={**selection.left_out, "image file missing": len(lost)},
+        notes=[*selection.notes, note],
     )
+
+
+def what_it_gives(task: Task, selection: Selection) -> str:
+    """In a line: how many classes the task's rule gives here, and which fall below it."""
+    printed = f" (the paper has {task.paper_classes})" if task.paper_classes else ""
+    given = (
+        f"{task.name}: {count(len(selection.classes), 'class')} with {task.rule} images{printed}"
+    )
+    below = sorted(selection.below.items(), key=lambda item: (-item[1], item[0]))
+    if not below:
+        return f"{given}; no class falls below"
+    return f"{given}; below: {some([f'{name} {size:,}' for name, size in below], 12)}"
 
 
 def without_doubles(rows: pd.DataFrame, label: str) -> tuple[pd.DataFrame, list[tuple[str, Note]]]:

@@ -120,6 +120,50 @@ def by_work(labels: Mapping[str, str], works: Mapping[str, str], seed: int) -> d
     return {part: shuffled(images, f"{seed}/order") for part, images in parts.items()}
 
 
+def as_given(
+    labels: Mapping[str, str], parts: Mapping[str, str], seed: int
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The source's own train, val and test, shuffled, and what had to be decided, in words.
+
+    `parts` maps image to part. A source of two parts has no val: the second part, val or test, is
+    the test set, as those who publish on such a source use it, and an eighth of each class of
+    train becomes val (10 of 80, as the paper has 10 beside 70). UserError when there is one part
+    only, or a class has no image to train with.
+    """
+    there = set(parts.values())
+    if "train" not in there or len(there) < 2:
+        had = f"only {' and '.join(sorted(there))}" if there else "no given split"
+        raise UserError(
+            f"SPLIT=given: the source has {had}; it takes train and test, with val or without"
+        )
+    said = []
+    place = dict(parts)
+    if len(there) == 2:
+        if "val" in there:
+            place = {image: "test" if part == "val" else part for image, part in parts.items()}
+            said.append("the source has train and val, no test: its val is the test set")
+        said.append("the source has no val: an eighth of each class of train is val")
+        members: dict[str, list[str]] = defaultdict(list)
+        for image, part in place.items():
+            if part == "train":
+                members[labels[image]].append(image)
+        for images in members.values():
+            number = round(len(images) / 8) or (1 if len(images) > 1 else 0)
+            for image in shuffled(images, f"{seed}/val")[:number]:
+                place[image] = "val"
+    for label in sorted(set(labels.values())):
+        own = Counter(place[image] for image in place if labels[image] == label)
+        if not own["train"]:
+            raise UserError(f"SPLIT=given: class '{label}' has no image to train with")
+        said += [
+            f"class '{label}' has no image in {part}" for part in ("val", "test") if not own[part]
+        ]
+    split: dict[str, list[str]] = {part: [] for part in PARTS}
+    for image, part in place.items():
+        split[part].append(image)
+    return {part: shuffled(images, f"{seed}/order") for part, images in split.items()}, said
+
+
 def shuffled(names: Iterable[str], seed: str) -> list[str]:
     """The names in an order that depends on them and the seed alone."""
     return sorted(names, key=lambda name: key_of(name, seed))

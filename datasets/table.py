@@ -26,6 +26,7 @@ COLUMNS = (
     "title",
     "url",  # address of the image file
 )
+GIVEN = "given split"  # a source's own train, val or test; of one label: 'given split, style'
 LABELS = ("artist", "genre", "style", "timeframe", "nationality")
 
 
@@ -52,12 +53,18 @@ class Catalogue:
     `table` has the columns COLUMNS (a user's own collection may add more), strings or pd.NA, and
     as index the place of each row as a person would name it: 'catalog.csv row 12'.
     `images` is the folder that `image` starts from. `edition` says which catalogue it is.
+    `order` are the classes in the order of a list's own numbers, where the source is one.
+    `questions` says of a label column what must be asked before it is used; `hints` where it is to
+    be had when the source has it of no image.
     """
 
     table: pd.DataFrame
     images: Path
     edition: str
     notes: list[Note] = field(default_factory=list)
+    order: tuple[str, ...] = ()
+    questions: dict[str, str] = field(default_factory=dict)
+    hints: dict[str, str] = field(default_factory=dict)
 
 
 def build(rows: pd.DataFrame, *, where: Iterable[str]) -> tuple[pd.DataFrame, list[Note]]:
@@ -99,7 +106,7 @@ def some(names: Sequence[object], most: int = 5) -> str:
 
 def count(number: int, noun: str) -> str:
     """'1 image', '2,777 images'."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def tidy(text: str) -> str | None:

@@ -20,7 +20,9 @@ _KEYS = (
     "label",
     "forms",
     "forms_left_out",
+    "labels",
     "labels_left_out",
+    "read_as",
     "more_than",
     "at_least",
     "paper",
@@ -41,7 +43,9 @@ class Task:
     rule: str  # the same in words: 'more than 170'
     forms: tuple[str, ...] = ()  # () is all
     forms_left_out: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()  # the only labels that are classes; () is all
     labels_left_out: tuple[str, ...] = ()
+    read_as: str = ""  # which of several readings of its collection is meant
     collection: str | None = None
     paper_classes: int | None = None
     paper_images: int | None = None
@@ -117,7 +121,9 @@ def _task(name: str, entry: Any, shared: dict[str, dict[str, Any]], file: Path) 
         rule=f"{key.replace('_', ' ')} {number}",
         forms=_strings(entry, "forms", here),
         forms_left_out=_strings(entry, "forms_left_out", here),
+        labels=_strings(entry, "labels", here),
         labels_left_out=_strings(entry, "labels_left_out", here),
+        read_as=_value(entry, "read_as", str, here) if "read_as" in entry else "",
         collection=_value(entry, "collection", str, here) if source == "folder" else None,
         paper_classes=_value(paper, "classes", int, here) if paper else None,
         paper_images=_value(paper, "images", int, here) if paper else None,

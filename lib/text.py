@@ -55,6 +55,28 @@ def read_lines(path: Path) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
+def first_lines(path: Path, size: int = 1 << 16) -> list[str]:
+    """The whole lines among the first `size` bytes of a file, to see what it is; [] for no text.
+
+    UserError when there is no such file or it can't be read.
+    """
+    data = _bytes(path, size)
+    cut = len(data) == size
+    mark = _mark(data)
+    wide = mark[1] if mark and mark[0] != "UTF-8" else _unmarked_utf16(data)
+    if wide is None and b"\0" in data:
+        return []
+    if wide:
+        text = data[: len(data) // 4 * 4].decode(wide, "replace")
+    else:
+        try:
+            text = data.decode("utf-8-sig", "strict" if not cut else "ignore")
+        except UnicodeDecodeError:
+            text = data.decode("cp1252", "replace")
+    lines = _unix_ends(text).split("\n")
+    return lines[:-1] if cut or lines[-1] == "" else lines
+
+
 def read_json(path: Path) -> Any:
     """The value in a JSON file. Errors: read_text; UserError with the place for broken JSON."""
     return parse_json(read_text(path), path)
@@ -149,11 +171,12 @@ def require_caffe_text(path: Path) -> None:
         )
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, most: int = -1) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise UserError(f"{path} is not a file")
-        return path.read_bytes()
+        with path.open("rb") as handle:
+            return handle.read(most)
     except FileNotFoundError:
         raise UserError(f"{path} can't be read: there is no such file") from None
     except OSError as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lib.caffe.gpu.build import Order, build, fetch_into
+from lib.caffe.gpu.build import Options, build, fetch_into
 from lib.caffe.install.blas import OPENBLAS
 from lib.cli import Parser, positive, run
 
@@ -69,7 +69,7 @@ def main() -> None:
         print(fetch_into(arguments.fetch_into, debs=arguments.debs, mirror=arguments.mirror))
         return
     into = arguments.into or PROJECT / (".caffe-cpu" if arguments.cpu else ".caffe-gpu")
-    order = Order(
+    options = Options(
         into=into,
         cpu=arguments.cpu,
         cuda_arch=arguments.cuda_arch,
@@ -80,7 +80,7 @@ def main() -> None:
         blas=arguments.blas,
         force=arguments.force,
     )
-    for line in build(order):
+    for line in build(options):
         print(line)
 
 

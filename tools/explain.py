@@ -26,7 +26,7 @@ def main() -> None:
     made = explain_image(
         asked.image,
         f"{asked.task}/{asked.run}" if asked.task else asked.run,
-        lambda: pick_device(asked),
+        lambda: pick_device(asked.gpu, asked.threads),
         label=asked.label,
         layer=asked.layer,
         k=asked.k,

@@ -27,7 +27,7 @@ def main() -> None:
         arguments.split_seed,
         arguments.parts,
     ).open()
-    device = pick_device(arguments)
+    device = pick_device(arguments.gpu, arguments.threads)
     for model in models:
         began = time.monotonic()
         features = make_features(

@@ -15,8 +15,10 @@ from experiments.paper.figures.choice import Choice
 from experiments.paper.figures.every import NUMBERS, plot
 from experiments.paper.figures.plot import lacks, save
 from experiments.paper.places import REPORT
-from experiments.paper.valid_runs import bare_name, read_runs
-from lib.cli import Parser, run
+from experiments.paper.valid_runs import read_runs
+from experiments.single_run.find_run import find_run
+from lib.cli import Parser
+from lib.cli import run as run_program
 from lib.errors import UserError, unknown
 from prototxt.settings import add_settings_flags, settings_from
 
@@ -31,7 +33,8 @@ def main() -> None:
     parser.add_argument(
         "--run",
         default="",
-        help="run of figures 10 to 14, <run> or <task>/<run> (default: the best of the task)",
+        help="run of figures 10 to 14: <task>/<run>, a part of it that no other run has, or last "
+        "(default: the best of the task)",
     )
     parser.add_argument("--raw", type=Path, default=RAW, help=f"raw material (default {RAW}/)")
     parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
@@ -39,13 +42,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.figure not in names:
         raise unknown("figure", arguments.figure, names)
-    task = arguments.task or arguments.run.rpartition("/")[0]
+    run = find_run(arguments.run, arguments.task).path if arguments.run else None
+    task = arguments.task or (run.parent.name if run else None)
     if task:
         get_task(task)
     choice = Choice(
-        task=task or None,
+        task=task,
         init=arguments.init,
-        run=bare_name(arguments.run, task) if arguments.run else None,
+        run=run.name if run else None,
         settings=settings_from(vars(arguments)),
         raw=arguments.raw,
     )
@@ -60,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

@@ -24,7 +24,7 @@ def main() -> None:
     made = make_figure16(
         asked.models,
         CollectionChoice(asked.task, asked.images, asked.split, asked.split_seed, asked.parts),
-        lambda: pick_device(asked),
+        lambda: pick_device(asked.gpu, asked.threads),
         count=asked.images_chosen,
         seed=asked.seed,
         out=asked.out,

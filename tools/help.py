@@ -18,7 +18,10 @@ _TARGET = re.compile(r"^([a-z0-9][a-z0-9 -]*):[^#=\n]*##\s*(.+)$", re.MULTILINE)
 _VARIABLES = {
     "INIT": ("weights to start from (hybrid); run:<task>/<run>: an earlier run's", "sentiment"),
     "SCENARIO": ("which layers learn (all)", "skip_first2"),
-    "SPLIT": ("by_image as in the paper, or by_work: no work on two sides (by_image)", "by_work"),
+    "SPLIT": (
+        "by_image as in the paper; by_work: no work on two sides; given: the source's own",
+        "by_work",
+    ),
     "SPLIT_SEED": ("which split (1)", "2"),
     "RUN": ("name of the run (made from its settings)", "my_run"),
     "GPU": ("a GPU's number, none: the CPU, auto: GPU 0 if Caffe can use it (auto)", "none"),
@@ -37,6 +40,8 @@ _VARIABLES = {
     "CAFFE_DEBS": ("a folder of the packages that `make caffe` needs", "/mnt/debs"),
     "DEBIAN_MIRROR": ("the mirror that `make caffe` asks", "ADDRESS"),
     "TASK": ("task of a step: make lmdb TASK=...", "wga_artist"),
+    "FROM": ("the dataset of Hugging Face that `make images` gets", "huggan/wikiart"),
+    "READ_AS": ("which of two readings of a collection is meant: what the question says", "lists"),
     "SOURCE": ("whose images `make images` downloads", "wga"),
     "WEIGHTS": ("a .caffemodel to look at, compare, score or take features with", "a.caffemodel"),
     "WITH": ("the .caffemodel to compare WEIGHTS with", "b.caffemodel"),

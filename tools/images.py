@@ -8,12 +8,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.catalogue import RAW, images_root, missing, read_catalogue
+from datasets.catalogue import RAW, images_root, missing, read_catalogue, write_out_images
 from datasets.download import USER_AGENT, Manners, Wanted, download, write_failures
 from datasets.select import select
+from datasets.sources.hub import get_dataset
+from datasets.sources.listing import look
+from datasets.sources.parquet import CATALOG
+from datasets.sources.wga import get_catalogue
+from datasets.sources.wikiart import DATASET
 from datasets.tasks import TASKS, Task, get_task, load_tasks
 from lib.cli import Parser, positive, run
 from lib.errors import UserError, unknown
+from models.fetch import download as fetch
 
 DEFAULT = Manners()
 
@@ -24,6 +30,11 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--source", help="wga or wikiart: all images of its catalogue")
     what.add_argument("--task", help="only the images that this task needs")
+    parser.add_argument(
+        "--from",
+        dest="dataset",
+        help=f"a dataset of parquet files of Hugging Face (for wikiart without any: {DATASET})",
+    )
     parser.add_argument("--raw", type=Path, default=RAW, help=f"raw material (default {RAW}/)")
     parser.add_argument("--tasks", type=Path, default=TASKS, help="another file of tasks")
     parser.add_argument("--per-second", type=float, default=DEFAULT.per_second, help="requests")
@@ -49,8 +60,21 @@ def main() -> None:
             raise UserError(f"--{name.replace('_', '-')} must be more than 0")
 
     task = get_task(args.task, args.tasks) if args.task else _any_task(args.source, args.tasks)
+    folder = task.folder(args.raw)
+    if args.dataset or (task.source == "wikiart" and not _has_material(folder)):
+        number = get_dataset(args.dataset or DATASET, folder)
+        print(f"{args.dataset or DATASET}: {number} parquet files in {folder}/")
+    elif task.source == "wga" and missing(task, args.raw, images=False):
+        print(f"wrote {get_catalogue(folder, fetch)}")
     if lacks := missing(task, args.raw, images=False):
         raise UserError(lacks[0])
+    if write_out_images(task, args.raw):
+        catalogue = read_catalogue(task, args.raw)
+        print(
+            f"{task.source}: {catalogue.table['image'].nunique():,} images in {catalogue.images}/, "
+            f"their labels in {folder / CATALOG}; the parquet files are not needed any more"
+        )
+        return
     catalogue = read_catalogue(task, args.raw)
     table = catalogue.table.dropna(subset=["image"]).drop_duplicates("image")
     if args.task:
@@ -86,6 +110,12 @@ def main() -> None:
         print(f"what failed and why: {report}; most often: {common}", file=sys.stderr)
     if outcome.stopped:
         raise UserError(f"stopped: {outcome.stopped}; the same command goes on where it stopped")
+
+
+def _has_material(folder: Path) -> bool:
+    """Whether anything lies in a collection's folder that may tell of its images."""
+    listing = look(folder)
+    return bool(listing.images or listing.others)
 
 
 def _any_task(source: str, tasks: Path) -> Task:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from datasets.catalogue import RAW, missing, read_catalogue
+from datasets.catalogue import RAW, missing, read_catalogue, write_out_images
 from datasets.folders import PARTS, SPLITS, DataFolder, data_folder
 from datasets.lists import make_lists, read_record
-from datasets.select import select, with_images
+from datasets.select import select, what_it_gives, with_images
+from datasets.sources.wikiart_release import known_bad
+from datasets.table import Note
 from datasets.tasks import TASKS, get_task
 from datasets.works import write_works
 from lib.cli import Parser, run
@@ -24,7 +26,7 @@ def main() -> None:
         "--split",
         choices=SPLITS,
         default="by_image",
-        help="by_work keeps all images of one work in the same part",
+        help="by_work keeps all images of one work in the same part; given keeps the source's own",
     )
     parser.add_argument("--raw", type=Path, default=RAW, help=f"raw material (default {RAW}/)")
     parser.add_argument("--data-folder", type=Path, help="where to write, instead of datasets/…")
@@ -43,6 +45,7 @@ def main() -> None:
     else:
         folder = data_folder(task.name, seed=args.seed, split=args.split)
 
+    write_out_images(task, args.raw)
     catalogue = read_catalogue(task, args.raw)
     selection = with_images(select(catalogue, task), catalogue.images)
     new = make_lists(
@@ -55,9 +58,14 @@ def main() -> None:
         force=args.force,
     )
     write_works(folder, catalogue.table, selection.table["image"])
-    for note in selection.notes:
-        print(f"warning: {note}", file=sys.stderr)
-    counts = read_record(folder).counts
+    record = read_record(folder)
+    for warning in record.warnings:
+        print(f"warning: {Note(warning['what'], warning['rows'])}", file=sys.stderr)
+    for line in known_bad(selection.notes):
+        print(line, file=sys.stderr)
+    if selection.below or task.paper_classes:
+        print(what_it_gives(task, selection))
+    counts = record.counts
     sizes = ", ".join(f"{part} {counts[part]:,}" for part in PARTS)
     print(
         f"{task.name}: {len(selection.table):,} images in {len(selection.classes)} classes: "

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from lib.caffe.client import Engine, Event, find_engine
-from lib.caffe.device import add_device_flags, pick_device
+from lib.caffe.device import add_device_flags, gpu_number, pick_device
 from lib.cli import Parser, bar, run
 from lib.errors import UserError
 from lib.files import require_space, write_text
@@ -57,10 +57,20 @@ class Difference:
 
 def main() -> None:
     arguments = _flags().parse_args()
-    one, other = _sides(arguments)
+    one, other = _sides(arguments.gpu, arguments.threads, arguments.other)
     require_space(Path(tempfile.gettempdir()), _ROOM, "the numbers to compare")
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
-        differences, losses = compare(one, other, Path(folder), arguments)
+        differences, losses = compare(
+            one,
+            other,
+            Path(folder),
+            net=arguments.net,
+            weights=arguments.weights,
+            batch=arguments.batch,
+            iterations=arguments.iterations,
+            lr=arguments.lr,
+            seed=arguments.seed,
+        )
     text = report(one, other, differences, losses)
     print(text)
     if arguments.out:
@@ -73,15 +83,27 @@ def main() -> None:
 
 
 def compare(
-    one: Side, other: Side, folder: Path, arguments: argparse.Namespace
+    one: Side,
+    other: Side,
+    folder: Path,
+    *,
+    net: Path | None,
+    weights: Path | None,
+    batch: int,
+    iterations: int,
+    lr: float,
+    seed: int,
 ) -> tuple[list[Difference], list[tuple[float, float]]]:
-    """Run both sides; returns the differences, and the loss of each iteration on both."""
-    net = arguments.net or _caffenet(folder)
-    weights = arguments.weights or folder / "start.caffemodel"
+    """Run both sides; returns the differences, and the loss of each iteration on both.
+
+    `net` is a train_val.prototxt (None: CaffeNet), `weights` those to start from (None: random).
+    """
+    net = net or _caffenet(folder)
+    weights = weights or folder / "start.caffemodel"
     losses: list[list[float]] = []
     for side, place in ((one, folder / "one"), (other, folder / "other")):
         place.mkdir()
-        with bar(what=side.name, unit="it", total=arguments.iterations) as shown:
+        with bar(what=side.name, unit="it", total=iterations) as shown:
 
             def tell(event: Event, shown: Any = shown) -> None:
                 shown.update(event["done"] - shown.n)
@@ -89,10 +111,10 @@ def compare(
             request = {
                 "train_val": str(net),
                 "weights": str(weights),
-                "batch": arguments.batch,
-                "iterations": arguments.iterations,
-                "lr": arguments.lr,
-                "seed": arguments.seed,
+                "batch": batch,
+                "iterations": iterations,
+                "lr": lr,
+                "seed": seed,
                 "classes": _CLASSES,
                 "gpu": side.gpu,
                 "out": str(place),
@@ -172,16 +194,16 @@ def describe(side: Side) -> str:
     return f"{side.name}: {built}, BLAS {blas}"
 
 
-def _sides(arguments: argparse.Namespace) -> tuple[Side, Side]:
-    one = find_engine(arguments.threads, gpu=False)
+def _sides(gpu: str, threads: int | None, other: Path | None) -> tuple[Side, Side]:
+    one = find_engine(threads, gpu=False)
     first = Side("CPU", one, None, one.call("about", {}))
-    if arguments.other:
-        engine = Engine(arguments.other.absolute(), arguments.threads)
-        gpu = None if arguments.gpu in ("none", "auto") else int(arguments.gpu)
-        name = "CPU, the other engine" if gpu is None else f"GPU {gpu}"
-        return first, Side(name, engine, gpu, engine.call("about", {"gpu": gpu}))
-    device = pick_device(arguments)
-    if device.gpu is None and arguments.gpu != "none":
+    if other:
+        engine = Engine(other.absolute(), threads)
+        number = None if gpu == "auto" else gpu_number(gpu)
+        name = "CPU, the other engine" if number is None else f"GPU {number}"
+        return first, Side(name, engine, number, engine.call("about", {"gpu": number}))
+    device = pick_device(gpu, threads)
+    if device.gpu is None and gpu != "none":
         raise UserError(
             "no GPU to compare with (`make doctor` says what is missing); GPU=none compares the "
             "CPU with itself, --other=<a Python that can import caffe> another engine"

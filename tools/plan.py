@@ -46,7 +46,7 @@ def _plan_run(arguments: argparse.Namespace, task: Task, plan: RunPlan) -> dict[
     plan = replace(plan, init=start.init)
     weights = [f"{path}: make weights INIT={start.init}" for path in start.missing]
     _require(weights, missing_material(task, arguments.raw), task)
-    check_device(arguments)
+    check_device(arguments.gpu, arguments.threads)
     return {
         "RUN_NAME": plan.name,
         "MEAN_FILE": start.mean,

@@ -45,7 +45,7 @@ def main() -> None:
         arguments.weights,
         arguments.task,
         data,
-        lambda: pick_device(arguments),
+        lambda: pick_device(arguments.gpu, arguments.threads),
         mean=arguments.mean,
         net=arguments.net,
     )

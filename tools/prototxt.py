@@ -120,7 +120,7 @@ def _flags() -> argparse.ArgumentParser:
 
 def _gpu(asked: str) -> int | None:
     if asked == "auto":
-        return pick_device(argparse.Namespace(gpu=asked, threads=1)).gpu
+        return pick_device(asked, 1).gpu
     return gpu_number(asked)
 
 

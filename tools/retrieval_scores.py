@@ -25,7 +25,7 @@ def main() -> None:
     scores, table = score_retrieval(
         asked.models,
         CollectionChoice(asked.task, asked.images, asked.split, asked.split_seed, asked.parts),
-        lambda: pick_device(asked),
+        lambda: pick_device(asked.gpu, asked.threads),
         ks=asked.k,
         part=asked.part,
         raw=asked.raw,

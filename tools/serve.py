@@ -36,7 +36,7 @@ def main() -> None:
     serve_page(
         asked.models,
         CollectionChoice(asked.task, asked.images, asked.split, asked.split_seed, asked.parts),
-        lambda: pick_device(asked),
+        lambda: pick_device(asked.gpu, asked.threads),
         host=asked.host,
         port=asked.port,
         index=asked.index,

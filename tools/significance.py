@@ -22,7 +22,11 @@ def main() -> None:
     parser.add_argument("--task", required=True, help="task of the runs")
     parser.add_argument("--scenario", default="all", help="scenario of the runs (%(default)s)")
     parser.add_argument(
-        "--runs", nargs="*", default=[], metavar="RUN", help="<run> or <task>/<run>"
+        "--runs",
+        nargs="*",
+        default=[],
+        metavar="RUN",
+        help="runs, each by <run> or a part of it that no other run of the task has",
     )
     parser.add_argument("--report", type=Path, default=REPORT, help=f"default {REPORT}/")
     add_settings_flags(parser)

@@ -34,7 +34,7 @@ def main() -> None:
         asked.query,
         asked.models,
         CollectionChoice(asked.task, asked.images, asked.split, asked.split_seed, asked.parts),
-        lambda: pick_device(asked),
+        lambda: pick_device(asked.gpu, asked.threads),
         k=asked.k,
         index=asked.index,
         blob=asked.blob,

@@ -1,16 +1,16 @@
 """Artists' nationalities, joined to artworks by name.
 
-The artists' records are a table `artists.csv` (or .xlsx, .xls, .zip) or `artists.json` beside the
-catalogue (any file with 'artists' in its name) with a column of names and one of nationalities or
-citizenships. nationalities.csv says which nationality a citizenship means.
+A table of artists is known by its columns, whatever the file is called: one of names, and one of
+nationalities or citizenships; Nationality counts first, row by row, and where it is empty the
+citizenship. Any table or JSON in the collection's folder may be one (PainterPalette.csv of
+github.com/me9hanics/PainterPalette is). nationalities.csv says which nationality a citizenship is.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 import unicodedata
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -19,11 +19,20 @@ from pathlib import Path
 import pandas as pd
 
 from datasets.sources import spreadsheet
+from datasets.sources.listing import Listing
 from datasets.table import Catalogue, Note, count, tidy
 from lib.errors import UserError
+from lib.text import first_lines, read_json, read_lines, split_rows
 
-_NAMES = ("artist", "artistname", "name")
-_NATIONALITIES = ("nationality", "nation", "citizenship", "country")
+GET_ARTISTS = (
+    "put there a table of artists, for instance PainterPalette.csv (10,361 artists) from "
+    "github.com/me9hanics/PainterPalette"
+)
+
+_NAMES = ("artist", "artistname", "name", "painter", "fullname", "displayname")
+_NATIONALITIES = ("nationality", "nation", "citizenship", "country", "countryofcitizenship")
+_SUFFIXES = (*spreadsheet.SUFFIXES, ".txt", ".json")
+_NOTHING = ("nan", "none", "null", "[]", "unknown")
 _STATES = Path(__file__).with_name("nationalities.csv")
 
 
@@ -32,18 +41,20 @@ def is_artists_file(path: Path) -> bool:
     return "artists" in path.stem.lower()
 
 
-def join_nationality(catalogue: Catalogue, folder: Path) -> Catalogue:
+def join_nationality(catalogue: Catalogue, listing: Listing) -> Catalogue:
     """The catalogue with `nationality` filled in where the artists' records know the artist.
 
     A note counts the artists and images joined and names the artists that are not. Without any
-    artists' records in `folder` the nationality stays unknown, and a note says so.
+    table of artists in the collection the nationality stays unknown, and a note says so.
     """
     table = catalogue.table
+    if table["nationality"].notna().any():
+        return catalogue
     once = table.drop_duplicates("image")
     sizes = once["artist"].value_counts()
-    file, known = _read(folder)
+    file, known, several = _read(listing)
     if file is None:
-        text = f"no artists' records with nationalities in {folder}/ (artists.csv or artists.json)"
+        text = f"no artists' records with nationalities in {listing.folder}/: {GET_ARTISTS}"
         return replace(catalogue, notes=[*catalogue.notes, Note(text, [], label="nationality")])
     joined: dict[str, str] = {}
     lost = []
@@ -62,10 +73,14 @@ def join_nationality(catalogue: Catalogue, folder: Path) -> Catalogue:
         f"nationality ({images:,} of {count(len(once), 'image')})"
     )
     nationality = table["artist"].map(joined).astype("string")
+    notes = [Note(text, lost, label="nationality")]
+    if several:
+        more = f"{count(len(several), 'artist')} of several nationalities, the first counts"
+        notes.append(Note(more, several, label="nationality"))
     return replace(
         catalogue,
         table=table.assign(nationality=nationality),
-        notes=[*catalogue.notes, Note(text, lost, label="nationality")],
+        notes=[*catalogue.notes, *notes],
     )
 
 
@@ -79,11 +94,16 @@ def key(name: str) -> str:
 
 
 def name_of_slug(slug: str) -> str:
-    """'vincent-van-gogh' as 'vincent van gogh'; mends 'joaquã\\xadn', UTF-8 read as Latin-1."""
-    if "ã" in slug or "â" in slug:
+    """'vincent-van-gogh' as 'vincent van gogh', mended as mended_name does it."""
+    return mended_name(slug).replace("-", " ")
+
+
+def mended_name(name: str) -> str:
+    """A name with 'joaquã\\xadn', UTF-8 once read as Latin-1, put right."""
+    if "ã" in name or "â" in name:
         with suppress(UnicodeError):  # where it fails it is a real ã
-            slug = slug.replace("ã", "Ã").replace("â", "Â").encode("latin-1").decode("utf-8")
-    return slug.replace("-", " ")
+            name = name.replace("ã", "Ã").replace("â", "Â").encode("latin-1").decode("utf-8")
+    return name
 
 
 def slug_of_name(name: str) -> str:
@@ -92,45 +112,81 @@ def slug_of_name(name: str) -> str:
     return "-".join(re.findall(r"[a-z0-9]+", plain.encode("ascii", "ignore").decode()))
 
 
-def _read(folder: Path) -> tuple[Path | None, dict[str, str]]:
-    """The first file of artists' records with nationalities, and key of name -> nationality."""
-    places = sorted([*folder.glob("*"), *folder.glob("meta/*")])
-    for file in places:
-        if not file.is_file() or not is_artists_file(file):
+def _read(listing: Listing) -> tuple[Path | None, dict[str, str], list[str]]:
+    """The first table of artists, key of name -> nationality, and the artists of several.
+
+    Files that are called artists come first, then those nearest to the top.
+    """
+    tables = [name for name in listing.others if name.lower().endswith(_SUFFIXES)]
+    tables.sort(key=lambda name: (not is_artists_file(Path(name)), name.count("/"), name))
+    for name in tables:
+        file = listing.path(name)
+        if not file.is_file() or not _may_be(file):
             continue
-        if file.suffix.lower() == ".json":
-            rows = _json(file)
-        elif file.suffix.lower() in spreadsheet.SUFFIXES:
-            rows, _ = spreadsheet.read(file)
-        else:
-            continue
-        rows.columns = pd.Index([str(name).lower() for name in rows.columns])
-        name = next((column for column in _NAMES if column in rows), None)
-        nation = next((column for column in _NATIONALITIES if column in rows), None)
-        if name and nation:
-            return file, _known(rows[name], rows[nation])
-    return None, {}
+        rows = _json(file) if file.suffix.lower() == ".json" else spreadsheet.read(file)[0]
+        columns = _columns([str(column) for column in rows.columns])
+        if columns:
+            known, several = _known(rows, *columns)
+            return file, known, several
+    return None, {}, []
 
 
-def _known(names: pd.Series, nations: pd.Series) -> dict[str, str]:
+def _may_be(file: Path) -> bool:
+    """Whether the beginning of a file has the columns of artists, read cheaply."""
+    suffix = file.suffix.lower()
+    if suffix in (*spreadsheet.SHEETS, ".zip"):
+        return is_artists_file(file)
+    lines = first_lines(file)
+    if suffix == ".json":
+        head = "\n".join(lines).casefold()
+        named = is_artists_file(file) or re.search(r'"(artistname|artist|name)"', head) is not None
+        return named and any(f'"{word}"' in head for word in _NATIONALITIES)
+    try:
+        rows = split_rows("\n".join(lines[:1]), file) if lines else []
+    except UserError:
+        return False
+    return bool(rows) and _columns(rows[0]) is not None
+
+
+def _columns(header: Sequence[str]) -> tuple[str, list[str]] | None:
+    """The column of names and those of nationalities, the surest first; None without both.
+
+    A table of images is none, though it may have such columns too.
+    """
+    keys = {re.sub(r"[\W_]", "", column.casefold()): column for column in header}
+    if set(keys) & {"image", "path", "file", "filename", "imagefile", "title"}:
+        return None
+    name = next((keys[word] for word in _NAMES if word in keys), None)
+    nations = [keys[word] for word in _NATIONALITIES if word in keys]
+    return (name, nations) if name and nations else None
+
+
+def _known(
+    rows: pd.DataFrame, name_column: str, nation_columns: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
     """Key of name -> nationality, '' when the record has none or two artists of one name differ."""
     states = _states()
     known: dict[str, str] = {}
-    for name, nation in zip(names, nations, strict=True):
+    several = []
+    nations = rows[list(nation_columns)].itertuples(index=False, name=None)
+    for name, cells in zip(rows[name_column], nations, strict=True):
         if not isinstance(name, str):
             continue
-        state = (tidy(nation) if isinstance(nation, str) else None) or ""
+        texts = [tidy(cell) for cell in cells if isinstance(cell, str)]
+        state = next((text for text in texts if text and text.casefold() not in _NOTHING), "")
         value = states.get(state.casefold(), state)
+        first = state.split(",")[0].strip()
+        # 'Kingdom of Serbs, Croats and Slovenes' is one state, 'Russian,Armenian' are two nations.
+        if value == state and first != state and not re.search(r", | and ", state):
+            several.append(f"{name}: {state}")
+            value = states.get(first.casefold(), first)
         if known.setdefault(key(name), value) != value:
             known[key(name)] = ""
-    return known
+    return known, several
 
 
 def _json(file: Path) -> pd.DataFrame:
-    try:
-        records = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file} is not whole JSON in UTF-8: {error}") from error
+    records = read_json(file)
     if isinstance(records, dict):
         records = next((value for value in records.values() if isinstance(value, list)), [])
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
@@ -140,6 +196,6 @@ def _json(file: Path) -> pd.DataFrame:
 
 @cache
 def _states() -> dict[str, str]:
-    with _STATES.open(encoding="utf-8", newline="") as handle:
-        rows = csv.DictReader(line for line in handle if not line.startswith("#"))
-        return {row["citizenship"].casefold(): row["nationality"] for row in rows}
+    lines = [line for line in read_lines(_STATES) if line.strip() and not line.startswith("#")]
+    rows = split_rows("\n".join(lines[1:]), _STATES, ",;\t")
+    return {row[0].casefold(): row[1] for row in rows if len(row) > 1}

@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pandas as pd
 
+from datasets.sources.listing import Listing
 from datasets.table import Catalogue, build
 from lib.errors import UserError
+from lib.text import read_json
 
 GET_CATALOGUE = "get it with: make sample"
 GET_IMAGES = GET_CATALOGUE
@@ -28,24 +27,24 @@ _FIELDS = {
 _UNKNOWN_ARTISTS = ("", "Unidentified artist")
 
 
-def files(folder: Path) -> list[Path]:
-    """The files of the catalogue; none when it is not there."""
-    file = folder / "objects.json"
-    return [file] if file.is_file() else []
+def is_there(listing: Listing) -> bool:
+    """Whether the museum's records are there."""
+    return "objects.json" in listing.others
 
 
-def read(folder: Path) -> Catalogue:
-    """The records of `folder`/objects.json; UserError when they are not the museum's."""
+def read(listing: Listing, label: str, read_as: str) -> Catalogue:
+    """The records of objects.json; UserError when they are not the museum's."""
+    folder = listing.folder
     file = folder / "objects.json"
     try:
-        records = json.loads(file.read_text(encoding="utf-8"))["objects"]
+        records = read_json(file)["objects"]
         rows = pd.DataFrame(
             {
                 "image": [f"{record['objectID']}.jpg" for record in records],
                 **{ours: [r.get(theirs) for r in records] for theirs, ours in _FIELDS.items()},
             }
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{file} does not hold the museum's records ({error!r}); "
             f"delete its folder and {GET_CATALOGUE}"

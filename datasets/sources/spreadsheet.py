@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import json
+import subprocess
+import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import pandas as pd
-from python_calamine import CalamineError
 
+from datasets.sources.read_sheet import REFUSED, SECONDS
 from datasets.table import Note, count
 from lib.errors import UserError
+from lib.files import readable
+from lib.text import decode, split_rows
 
-SUFFIXES = (".csv", ".xlsx", ".xls", ".zip")
-SEPARATORS = ";,\t|"
+SHEETS = (".xlsx", ".xls")
+SUFFIXES = (".csv", *SHEETS, ".tsv", ".zip")
+LARGEST = 500_000_000  # bytes of a table in an archive; the largest catalogues have 60 MB
+_PROJECT = Path(__file__).resolve().parents[2]
 SEPARATED = "columns are separated by ; or , or tab or |"
 
 
@@ -36,13 +42,7 @@ def read(file: Path) -> tuple[pd.DataFrame, list[Note]]:
     Rows are numbered as a spreadsheet shows them, the header being row 1. UserError when the file
     is empty, damaged, in no known encoding or not a table.
     """
-    try:
-        name, data = _unzipped(file) if file.suffix.lower() == ".zip" else (file, file.read_bytes())
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from error
-    if not data.strip():
-        raise UserError(f"{file} is empty")
-    rows = _csv(file, data) if name.suffix.lower() == ".csv" else _sheet(file, data)
+    rows = read_rows(file)
     if not rows:
         raise UserError(f"{file} is empty")
     header = [cell.strip() for cell in rows[0]]
@@ -51,63 +51,79 @@ def read(file: Path) -> tuple[pd.DataFrame, list[Note]]:
     twice = sorted({column for column in header if column and header.count(column) > 1})
     if twice:
         raise UserError(f"{file} has two columns named {', '.join(twice)}")
-    return _table(file, header, rows)
+    return as_table(file, header, rows)
 
 
-def _unzipped(file: Path) -> tuple[Path, bytes]:
-    with zipfile.ZipFile(file) as archive:
-        inside = [
-            name
-            for name in archive.namelist()
-            if Path(name).suffix.lower() in SUFFIXES[:3] and not name.startswith("__MACOSX")
-        ]
-        if len(inside) != 1:
-            raise UserError(f"{file} must hold one .csv, .xls or .xlsx file, it has {len(inside)}")
-        return Path(inside[0]), archive.read(inside[0])
-
-
-def _csv(file: Path, data: bytes) -> list[list[str]]:
-    text = _decoded(file, data)
-    first = text.split("\n", 1)[0]
-    separator = max(SEPARATORS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+def read_rows(file: Path) -> list[list[str]]:
+    """All rows, the header among them, as text cells. UserError as `read` raises it."""
+    inside = file
     try:
-        return list(reader)
-    except csv.Error as error:
-        raise UserError(
-            f"{file} line {reader.line_num}: {error}; is a quotation mark left open?"
-        ) from error
-
-
-def _decoded(file: Path, data: bytes) -> str:
-    """Text in UTF-8, UTF-16 with its mark, or Windows-1252, which old catalogues are in."""
-    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    if not wide and b"\0" in data:
+        if file.suffix.lower() == ".zip":
+            inside, data = _unzipped(file)
+        else:
+            data = file.read_bytes()
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError) as error:
+        raise UserError(f"{file} cannot be read: {error}") from error
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}") from error
+    if not data.strip():
+        raise UserError(f"{file} is empty")
+    if inside.suffix.lower() in SHEETS:
+        return _sheet(file, data)
+    if data.startswith((b"\xd0\xcf\x11\xe0", b"PK\x03\x04")):
         raise UserError(
             f"{file} is not a text file; a spreadsheet's name must end in .xls or .xlsx"
         )
-    encodings = ["utf-16"] if wide else ["utf-8-sig", "cp1252"]
-    for encoding in encodings:
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-    raise UserError(
-        f"{file} line {line}: neither UTF-8 nor Windows-1252 text; save the file as UTF-8"
-    )
+    return split_rows(decode(data, file), file)
+
+
+def _unzipped(file: Path) -> tuple[Path, bytes]:
+    """The one table in an archive. The size that it announces is not believed."""
+    with zipfile.ZipFile(file) as archive:
+        inside = [
+            entry
+            for entry in archive.infolist()
+            if Path(entry.filename).suffix.lower() in SUFFIXES[:-1]
+            and not entry.filename.startswith("__MACOSX")
+        ]
+        if len(inside) != 1:
+            raise UserError(f"{file} must hold one .csv, .xls or .xlsx file, it has {len(inside)}")
+        with archive.open(inside[0]) as member:
+            data = member.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise UserError(f"{file} holds a table larger than {readable(LARGEST)}, no catalogue")
+    return Path(inside[0].filename), data
 
 
 def _sheet(file: Path, data: bytes) -> list[list[str]]:
+    """The first sheet of a workbook, read by a process of its own.
+
+    A cell at the far end makes the library ask for hundreds of gigabytes, a damaged file may make
+    it abort: the child has limits, and only it ends.
+    """
+    command = [sys.executable, "-m", "datasets.sources.read_sheet"]
     try:
-        sheet = pd.read_excel(
-            io.BytesIO(data), header=None, dtype=str, keep_default_na=False, engine="calamine"
+        done = subprocess.run(
+            command, input=data, capture_output=True, cwd=_PROJECT, timeout=SECONDS
         )
-    except (CalamineError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file} is not a whole spreadsheet: {error}") from error
-    return [list(row) for row in sheet.itertuples(index=False, name=None)]
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{file} is not read in {SECONDS} seconds; save it as CSV") from None
+    if done.returncode == 0:
+        rows: list[list[str]] = json.loads(done.stdout)
+        return rows
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    if done.returncode == REFUSED:
+        raise UserError(f"{file} is not a whole spreadsheet: {said[-1] if said else 'damaged'}")
+    raise UserError(
+        f"{file} is not a whole spreadsheet, or has cells far beyond its table (the reader of "
+        "spreadsheets broke off); save the table alone as CSV"
+    )
 
 
-def _table(file: Path, header: list[str], rows: list[list[str]]) -> tuple[pd.DataFrame, list[Note]]:
+def as_table(
+    file: Path, header: list[str], rows: list[list[str]]
+) -> tuple[pd.DataFrame, list[Note]]:
+    """Rows, the header first, as a table; notes on rows that are too short."""
     width = len(header)
     hint = "a field that holds the separator must be in quotation marks"
     if width == 1:

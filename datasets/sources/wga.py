@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
-from datasets.sources import spreadsheet
+from datasets.sources import collection, spreadsheet
+from datasets.sources.file_names import find_files
+from datasets.sources.listing import Listing
 from datasets.table import Catalogue, Note, build, count, require_columns
 from lib.errors import UserError
+from lib.text import first_lines
 
+# The site's own downloads of its catalogue, the lighter one first.
+DOWNLOADS = (
+    "https://www.wga.hu/database/download/data_txt.zip",
+    "https://www.wga.hu/database/download/data_xls.zip",
+)
 GET_CATALOGUE = (
-    "download the catalogue, CSV or Excel, zipped or not, from the Database page of www.wga.hu, "
-    "and put it there as catalog.csv, catalog.xls, catalog.xlsx or catalog.zip"
+    "get it with: make images SOURCE=wga (the site's own data_txt.zip, a few MB, then its images, "
+    "some GB); or put it there as catalog.csv, catalog.xls, catalog.xlsx or catalog.zip, as the "
+    "Database page of www.wga.hu offers it"
 )
 GET_IMAGES = "get them with: make images SOURCE=wga"
 
@@ -28,15 +39,59 @@ _NEEDED = (*_FIELDS, "URL", "LOCATION", "DATE")
 _PAGE = r"^(https?://[^/]+)/(?:frames-e\.html\?/)?html/((?:[^/.][^/]*/)*[^/.][^/]*)\.html?$"
 
 
-def files(folder: Path) -> list[Path]:
-    """The file of the catalogue; none when it is not there."""
-    file = spreadsheet.find(folder, starting=("catalog", "data_"))
-    return [file] if file else []
+def is_there(listing: Listing) -> bool:
+    """Whether there is a catalogue of the site, or a table of its works (SemArt)."""
+    return _catalogue(listing) is not None or bool(collection.readings(listing))
 
 
-def read(folder: Path) -> Catalogue:
-    """The site's catalogue; UserError when it is not that."""
-    (file,) = files(folder)
+def read(listing: Listing, label: str, read_as: str) -> Catalogue:
+    """The site's catalogue, or a table of images with its columns; UserError when it is neither."""
+    file = _catalogue(listing)
+    if file is None or read_as:
+        return collection.choose(collection.readings(listing), label, read_as, listing).read()
+    return _read_catalogue(file, listing)
+
+
+def get_catalogue(folder: Path, download: Callable[..., str]) -> Path:
+    """Download the site's own catalogue into `folder`, checked before it is put in place.
+
+    `download` is a resuming one: (addresses, path, what to do with the file, what=...). UserError
+    when no address gives the catalogue.
+    """
+    put: list[Path] = []
+
+    def use(file: Path, url: str) -> None:
+        place = folder / url.rpartition("/")[2]
+        aside = folder / f".{place.name}"  # its suffix says how it is read
+        shutil.copyfile(file, aside)
+        try:
+            rows, _ = spreadsheet.read(aside)
+            columns = [str(name).upper() for name in rows.columns]
+            require_columns(columns, _NEEDED, place, "it is not the site's catalogue")
+            aside.replace(place)
+        finally:
+            aside.unlink(missing_ok=True)
+        put.append(place)
+
+    download(DOWNLOADS, folder / "catalogue", use, what="the catalogue of www.wga.hu")
+    return put[0]
+
+
+def _catalogue(listing: Listing) -> Path | None:
+    """The file of the catalogue: by its name in the folder itself, or else by its columns."""
+    file = spreadsheet.find(listing.folder, starting=("catalog", "data_"))
+    if file:
+        return file
+    for name in listing.others:
+        path = listing.path(name)
+        if path.suffix.lower() in (".csv", ".txt", ".tsv") and path.is_file():
+            header = (first_lines(path) or [""])[0].upper()
+            if all(column in header for column in _NEEDED):
+                return path
+    return None
+
+
+def _read_catalogue(file: Path, listing: Listing) -> Catalogue:
     rows, notes = spreadsheet.read(file)
     rows.columns = pd.Index([str(name).upper() for name in rows.columns])
     require_columns(rows.columns, _NEEDED, file, "is it the catalogue of the Web Gallery of Art?")
@@ -56,10 +111,12 @@ def read(folder: Path) -> Catalogue:
         notes.append(
             Note(f"{count(len(no_page), 'row')} left out, their URL is no page's", no_page)
         )
+    found = find_files(table["image"].astype("string"), listing)
+    table["image"] = found.names
     built, odd_labels = build(table, where=table.index)
     return Catalogue(
         built,
-        images=folder / "images",
+        images=found.folder,
         edition=f"{file.name}, {len(table):,} works",
-        notes=notes + odd_labels,
+        notes=notes + odd_labels + found.notes,
     )

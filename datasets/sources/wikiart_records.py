@@ -1,21 +1,27 @@
 """The JSON records of WikiArt's API, of either generation, as scrapers save them.
 
-One file an artist or one of all, in the folder or in its meta/: a list of records, or an object
-that holds such a list. Images lie where the best-known scraper puts them:
-`images/<artist>/<year or unknown-year>/<id>.jpg`.
+One file an artist or one of all, at any depth: a list of records, or an object that holds such a
+list. Images lie where the scrapers put them: `images/<artist>/<year or unknown-year>/<id>.jpg`, or
+flat, as `images/<id>.jpg`.
 """
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from datasets.sources.artists import is_artists_file, slug_of_name
+from datasets.sources.file_names import find_files
+from datasets.sources.listing import Listing
 from datasets.table import Catalogue, Note, build, count
 from lib.errors import UserError
+from lib.text import first_lines, read_json
+
+_OF_WORKS = re.compile(r'"(title|genres?|styles?|completitionYear|artistUrl)"')
 
 # Genres of WikiArt that tell what a thing is rather than what it shows: they become its form.
 FORMS = (
@@ -39,19 +45,35 @@ FORMS = (
 )
 
 
-def files(folder: Path) -> list[Path]:
-    """The files of records; none when there are none."""
-    places = sorted([*folder.glob("*.json"), *folder.glob("meta/*.json")])
-    return [path for path in places if not is_artists_file(path)]
+def find_records(listing: Listing) -> list[str]:
+    """The files that hold records of artworks, by what stands at their beginning."""
+    return [name for name in listing.others if _holds_artworks(listing, name)]
 
 
-def read(folder: Path) -> Catalogue:
+def _holds_artworks(listing: Listing, name: str) -> bool:
+    """Records of artists have no title and no style; lists of other things no artist's name."""
+    if not name.lower().endswith(".json") or not listing.path(name).is_file():
+        return False
+    if "/painters/" in f"/{name}" or is_artists_file(listing.path(name)):
+        return False
+    head = "\n".join(first_lines(listing.path(name), 8192))
+    if '"artistName"' in head:
+        return _OF_WORKS.search(head) is not None
+    # Broken or empty files where records are wanted are told when they are read.
+    folder = name.rpartition("/")[0]
+    here = folder in ("", "meta") and not name.rpartition("/")[2].startswith("_")
+    known = re.search(r'"(features|citation|builder_name|_data_files|hasMore|requestId)"', head)
+    return here and not known and not re.search(r'"(file_?name|path|image_?path)"', head)
+
+
+def read_records(listing: Listing, names: Sequence[str]) -> Catalogue:
     """All artworks in the records; UserError names the file and record at fault."""
     rows: list[dict[str, str | None]] = []
     where: list[str] = []
     unusable: list[str] = []
     several: dict[str, list[str]] = {"style": [], "genre": []}
-    for file in files(folder):
+    for name in names:
+        file = listing.path(name)
         for number, record in enumerate(_records(file), start=1):
             here = f"{file.name} record {number}"
             row = _row(record)
@@ -66,8 +88,8 @@ def read(folder: Path) -> Catalogue:
             where.append(here)
     if not rows:
         raise UserError(
-            f"{folder}: none of its .json files ({files(folder)[0].name}, ...) has a record with "
-            "contentId (or id) and artistName, as WikiArt's API gives them"
+            f"{listing.folder}: none of its .json files ({Path(names[0]).name}, ...) has a record "
+            "with contentId (or id) and artistName, as WikiArt's API gives them"
         )
     notes = [
         Note(
@@ -79,20 +101,20 @@ def read(folder: Path) -> Catalogue:
         for kind, cases in several.items()
         if cases
     ]
-    table, odd_labels = build(pd.DataFrame(rows, dtype=object), where=where)
+    frame = pd.DataFrame(rows, dtype=object)
+    found = find_files(frame["image"].astype("string"), listing)
+    frame["image"] = found.names
+    table, odd_labels = build(frame, where=where)
     return Catalogue(
         table,
-        images=folder / "images",
+        images=found.folder,
         edition=f"API records, {len(rows):,} works",
-        notes=notes + odd_labels,
+        notes=notes + odd_labels + found.notes,
     )
 
 
 def _records(file: Path) -> list[Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file} is not whole JSON in UTF-8: {error}") from error
+    content = read_json(file)
     if isinstance(content, dict):
         for key in ("data", "Paintings", "paintings"):
             if isinstance(content.get(key), list):

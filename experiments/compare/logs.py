@@ -19,7 +19,8 @@ from experiments.paper.places import REPORT
 from experiments.paper.tables import BLANK
 from experiments.single_run.curve import read
 from experiments.single_run.figure_style import TITLE_SIZE, WIDTH, wrapped_title
-from experiments.single_run.folder import RunFolder, run_folder
+from experiments.single_run.find_run import find_run
+from experiments.single_run.folder import RunFolder
 from lib import text_tables
 from lib.errors import UserError
 
@@ -41,7 +42,7 @@ def compare_logs(theirs: Path, run: str, report: Path = REPORT) -> Comparison:
 
     Raises UserError when one of the two can't be read.
     """
-    folder = find_run(run)
+    folder = run_with_curve(run)
     log = read_log(theirs)
     table = overlay(log, ours(folder))
     name = f"{folder.path.parent.name}-{folder.path.name}-{theirs.stem}"
@@ -57,13 +58,12 @@ def compare_logs(theirs: Path, run: str, report: Path = REPORT) -> Comparison:
     return Comparison(table, save(plot, report), log.notes)
 
 
-def find_run(word: str) -> RunFolder:
-    """The folder of RUN=<task>/<run>, or of a path to it; UserError when nothing ran there."""
-    task, slash, name = word.partition("/")
-    path = run_folder(task, name).path if slash and "/" not in name else Path(word)
-    folder = RunFolder(path)
-    if not slash or not folder.curve.is_file():
-        raise UserError(f"RUN={word}: no curve in {path}/; a run is named <task>/<run>")
+def run_with_curve(word: str) -> RunFolder:
+    """The folder that RUN= names, or a path to it; UserError when nothing ran there."""
+    path = Path(word)
+    folder = RunFolder(path) if (path / "curve.csv").is_file() else find_run(word)
+    if not folder.curve.is_file():
+        raise UserError(f"RUN={word}: no curve in {folder.path}/")
     return folder
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,13 +78,13 @@ def _gpus(asked: str) -> list[str]:
     for number in numbers:
         if not number.isdigit():
             raise UserError(f"GPU={asked}: numbers of GPUs (0,1), none or auto")
-        pick_device(argparse.Namespace(gpu=number, threads=1))
+        pick_device(number, 1)
     return numbers
 
 
 def _works(number: str) -> bool:
     try:
-        device = pick_device(argparse.Namespace(gpu="auto" if number == "0" else number, threads=1))
+        device = pick_device("auto" if number == "0" else number, 1)
     except UserError:
         if number == "0":
             raise  # no engine at all

@@ -6,11 +6,12 @@ confusion matrix, log and prototxts. It can be copied or zipped as it is.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -19,23 +20,21 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from experiments.compare.charts import charts
 from experiments.grid.definition import GRIDS, load_grid
 from experiments.paper import significance, table_files, tables
+from experiments.paper.claims import OPEN, Claim, claims
 from experiments.paper.counted import counted
 from experiments.paper.figures.choice import Choice
 from experiments.paper.figures.every import OF_RUNS, plot
-from experiments.paper.figures.plot import Plot, save
-from experiments.paper.intervals import wilson
+from experiments.paper.figures.plot import save
 from experiments.paper.places import REPORT
+from experiments.paper.report_runs import Card, encodable, line, link, write_run
 from experiments.paper.seed_groups import group_by_seed
-from experiments.paper.valid_runs import RecordedRun, Records
+from experiments.paper.valid_runs import InvalidRecord, RecordedRun, Records
 from experiments.similarity.feature_models import FEATURES
-from experiments.single_run.folder import prototxt_folder
-from experiments.single_run.results_json import ClassResult
 from lib import text_tables
+from lib.errors import UserError
 from lib.files import whole_folder, write_text
-from prototxt.settings import PAPER, Settings, in_words
 
 TITLE = "Fine-tuning CaffeNet for fine art classification: the paper beside our runs"
 PAPER_GRIDS = ("table2", "table3", "table4", "figures")
@@ -49,13 +48,11 @@ _OTHERS = {
     15: "most similar paintings, by genre-tuned and style-tuned features",
     16: "cosine distances between features of differently initialised models",
 }
-# Figures 1 and 4 are contact sheets of these tasks (experiments.paper.contact_sheet).
-_EXAMPLES = {
-    "fig1": ("examples_wikiart_genre",),
-    "fig4": ("examples_wikiart_artist", "examples_wga_artist", "examples_ticc_artist"),
-}
-_COPIED = ("run.json", "results.json", "curve.csv", "confusion.csv", "predictions.csv")
-_AS_TEXT = ("caffe.log", "train_val.prototxt", "deploy.prototxt", "solver.prototxt")
+# Sheets of all classes that Figures 1 and 4 once were: too large for a page.
+_OLD_SHEETS = "examples_"
+_CARDS = 3  # runs that the report begins with
+# What a damaged record or file may still raise; a full disk (OSError) is not among it.
+_OF_ONE_RECORD = (ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -70,38 +67,54 @@ class Shown:
     missing: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     how: str = ""  # the make line that draws it
-
-
-@dataclass(frozen=True)
-class Line:
-    """A run in the list of runs."""
-
-    task: str
-    name: str
-    page: str
-    state: str
-    accuracy: str
-    interval: str
-    images: str
-    validation: str
-    time: str
-    reason: str
+    pairs: tuple[tuple[str, ...], ...] = ()  # of a confusion matrix: the most confused pairs
 
 
 def build(records: Records, report: Path = REPORT) -> None:
-    """Write the tables, the figures that have runs, a page a run, and last index.html."""
-    report.mkdir(parents=True, exist_ok=True)
+    """Write the tables, the figures that have runs, a page for each run, and last index.html.
+
+    A run or figure that can't be shown is named with the reason; the others are. Raises UserError
+    when the disk is full.
+    """
+    try:
+        report.mkdir(parents=True, exist_ok=True)
+        _build(records, report)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise UserError(
+                f"no space left on the disk while writing {report}; free some and try again"
+            ) from None
+        raise
+
+
+def _build(records: Records, report: Path) -> None:
     every = group_by_seed(records.tested)
     made = [tables.table2(every), tables.table3(every), tables.table4(every)]
     for table in made:
         table_files.write(table, report)
     figures = list(_figures(records, report))
+    unshown: list[InvalidRecord] = []
+    cards: dict[tuple[str, str], Card] = {}
+    newest = _newest(records)
     with whole_folder(report / "runs", is_ours=_is_report(report)) as aside:
         for each in records.runs:
-            _write_run(each, records, aside)
+            try:
+                cards[each.task, each.name] = write_run(
+                    each,
+                    records,
+                    aside,
+                    _HTML.get_template("run.html"),
+                    with_pictures=each in newest,
+                )
+            except _OF_ONE_RECORD as error:
+                shutil.rmtree(aside / each.task / each.name, ignore_errors=True)
+                unshown.append(InvalidRecord(each.folder.path, f"can't be shown: {error}"))
+    shown = [run for run in records.runs if (run.task, run.name) in cards]
     known: dict[str, Any] = {
         "title": TITLE,
         "summary": _summary(records),
+        "cards": [cards[run.task, run.name] for run in newest if (run.task, run.name) in cards],
+        "claims": claims(records),
         "tables": made,
         "table1": _csv(report / "table1.csv", "Table 1"),
         "read_me": tables.READ_ME,
@@ -109,13 +122,29 @@ def build(records: Records, report: Path = REPORT) -> None:
         "figures": figures,
         "about_significance": significance.IN_WORDS,
         "significance": _csvs(report, "significance-"),
+        "retrieval": _retrieval(),
         "own_grids": _csvs(report, "grid-"),
-        "runs": [_line(each) for each in records.runs],
+        "runs": [line(each) for each in shown],
         "grids": list(_grids(records)),
-        "invalid": records.invalid,
+        "invalid": (*records.invalid, *unshown),
     }
-    write_text(report / "report.md", _MARKDOWN.get_template("report.md").render(known))
-    write_text(report / "index.html", _HTML.get_template("index.html").render(known))
+    for name, environment in (("report.md", _MARKDOWN), ("index.html", _HTML)):
+        write_text(report / name, encodable(environment.get_template(name).render(known)))
+
+
+def _newest(records: Records) -> list[RecordedRun]:
+    """The tested runs that were trained last, newest first; where none is, those on their way."""
+    runs = records.tested or records.runs
+    ordered = sorted(
+        runs, key=lambda run: (run.record.finished or "", run.record.number, run.name), reverse=True
+    )
+    return ordered[:_CARDS]
+
+
+def _retrieval() -> list[dict[str, Any]]:
+    """The scores that `make retrieval-scores` left, one table for each collection."""
+    found = [_csv(path, path.parent.name) for path in sorted(FEATURES.glob("*/retrieval*.csv"))]
+    return [each for each in found if each and each["rows"]]
 
 
 def _figures(records: Records, report: Path) -> Iterator[Shown]:
@@ -123,29 +152,34 @@ def _figures(records: Records, report: Path) -> Iterator[Shown]:
     seen: set[str] = set()
     for number in range(1, 17):
         name = f"fig{number}"
-        seen.update((name, *_EXAMPLES.get(name, ())))
+        seen.add(name)
         how = f"make {name}"
         if str(number) in OF_RUNS:
-            figure = plot(str(number), Choice(), records)
-            if figure.draw:
-                save(figure, report, pdf=False)
-            yield _shown(figure, report, how)
+            yield _drawn(str(number), records, report, how)
         else:
             yield Shown(
                 name,
                 f"Figure {number}: {_OTHERS[number]}",
-                pictures=_picture(report, name, *_EXAMPLES.get(name, ()))
-                + _of_features(report, name),
+                pictures=_picture(report, name) + _of_features(report, name),
                 files=_beside(report, name),
                 how=how,
             )
     for path in sorted((*report.glob("*.png"), *report.glob("compare/*.png"))):
-        if path.stem not in seen:
+        if path.stem not in seen and not path.stem.startswith(_OLD_SHEETS):
             name = path.relative_to(report).with_suffix("").as_posix()
             yield Shown(name, name, pictures=(f"{name}.png",), files=_beside(report, name))
 
 
-def _shown(figure: Plot, report: Path, how: str) -> Shown:
+def _drawn(number: str, records: Records, report: Path, how: str) -> Shown:
+    """A figure of runs, drawn if they are there. What can't be drawn says why."""
+    try:
+        figure = plot(number, Choice(), records)
+        if figure.draw:
+            save(figure, report, column=False)
+    except (UserError, *_OF_ONE_RECORD) as error:
+        if isinstance(error, UserError) and "no space left" in str(error):
+            raise
+        return Shown(f"fig{number}", f"Figure {number}", remarks=(f"not drawn: {error}",), how=how)
     is_drawn = figure.draw is not None
     return Shown(
         figure.name,
@@ -156,6 +190,7 @@ def _shown(figure: Plot, report: Path, how: str) -> Shown:
         figure.missing,
         figure.remarks,
         how="" if is_drawn else how,
+        pairs=figure.pairs,
     )
 
 
@@ -180,122 +215,15 @@ def _of_features(report: Path, name: str) -> tuple[str, ...]:
         target = report / "features" / ("-".join(words) + ".png")
         target.parent.mkdir(exist_ok=True)
         target.unlink(missing_ok=True)
-        _link(source, target)
+        link(source, target)
         found.append(target.relative_to(report).as_posix())
     return tuple(found)
 
 
 def _beside(report: Path, name: str) -> tuple[str, ...]:
     return tuple(
-        f"{name}.{kind}" for kind in ("csv", "pdf") if (report / f"{name}.{kind}").exists()
+        f"{name}{end}" for end in (".csv", ".pdf", "-9cm.pdf") if (report / f"{name}{end}").exists()
     )
-
-
-def _write_run(run: RecordedRun, records: Records, runs: Path) -> None:
-    """The page of a run, and the files that it links to."""
-    place = runs / run.task / run.name
-    place.mkdir(parents=True)
-    files = []
-    for name in (*_COPIED, *_AS_TEXT):
-        source = run.folder.path / name
-        if source.is_file():
-            # Browsers show a .log or .prototxt from disk only when it is called text.
-            target = name + (".txt" if name in _AS_TEXT else "")
-            _link(source, place / target)
-            files.append((name, f"{run.name}/{target}"))
-    confusion = run.folder.path / "confusion.png"
-    has_confusion = run.results is not None and confusion.is_file()
-    if has_confusion:
-        _link(confusion, place / confusion.name)
-    results = run.results
-    prototxts = prototxt_folder(run.task, run.name)
-    fault = next((each for each in records.invalid if each.path == run.folder.results), None)
-    known = {
-        "title": f"{run.task}: {run.name}",
-        "run": _line(run),
-        "results": results,
-        "untested_why": fault.why if fault else "",
-        "make_line": run.make_line,
-        "edits": run.edits,
-        "charts": charts(run.folder.curve),
-        "confusion": f"{run.name}/{confusion.name}" if has_confusion else None,
-        "per_class": [
-            (each.name, _numbers(each)) for each in (results.per_class if results else [])
-        ],
-        "settings": list(_settings(run.plan.settings)),
-        "facts": list(_facts(run)),
-        "files": files,
-        "folder": run.folder.path,
-        "prototxts": prototxts if prototxts.is_dir() else None,
-    }
-    page = runs / run.task / f"{run.name}.html"
-    page.write_text(_HTML.get_template("run.html").render(known), encoding="utf-8")
-
-
-def _link(source: Path, target: Path) -> None:
-    """The file a second time under another name, or a copy where a disk has no such links.
-
-    Logs of hundreds of runs would take minutes and gigabytes to copy.
-    """
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def _numbers(of_class: ClassResult) -> Markup:
-    """Cells of numbers; made here, since templates would take seconds for all classes and runs."""
-    accuracy = tables.number(of_class.accuracy)
-    return Markup(f"<td>{of_class.images:d}</td><td>{of_class.right:d}</td><td>{accuracy}</td>")
-
-
-def _settings(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    for each in fields(Settings):
-        value, printed = getattr(settings, each.name), getattr(PAPER, each.name)
-        yield each.name, in_words(value), "the same" if value == printed else in_words(printed)
-
-
-def _facts(run: RecordedRun) -> Iterator[tuple[str, str]]:
-    record = run.record
-    yield "task", run.task
-    yield "init", run.plan.init
-    yield "scenario", run.plan.scenario
-    yield "data", f"{record.data} (split {run.plan.split}, seed {run.plan.split_seed})"
-    for name in ("weights", "mean", "started", "finished", "iteration", "max_iter", "seconds"):
-        yield name, str(tables.BLANK if getattr(record, name) is None else getattr(record, name))
-    for number, session in enumerate(record.sessions, start=1):
-        engine = session.engine.items()
-        words = [f"{key} {value}" for key, value in engine if not isinstance(value, dict)]
-        yield (
-            f"session {number}",
-            f"{session.began}, from {session.resumed_from or 'the beginning'}; "
-            f"{', '.join(words)}; GPU {session.gpu}; commit {session.git_commit}",
-        )
-    for name, digest in record.inputs.items():
-        yield f"SHA-256 of {name}", digest
-
-
-def _line(run: RecordedRun) -> Line:
-    validation = run.best_validation
-    is_tested = run.results is not None
-    low, high = wilson(run.right, run.images) if is_tested else (0, 0)
-    return Line(
-        task=run.task,
-        name=run.name,
-        page=f"runs/{run.task}/{run.name}.html",
-        state=("tested" if is_tested else run.state) + (f", {run.edits}" if run.edits else ""),
-        accuracy=f"{run.accuracy:.4f}" if is_tested else tables.BLANK,
-        interval=f"{low:.3f} to {high:.3f}" if is_tested else tables.BLANK,
-        images=str(run.images) if is_tested else tables.BLANK,
-        validation=tables.number(validation, 4),
-        time=_time(run.record.seconds),
-        reason=run.record.reason or "",
-    )
-
-
-def _time(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours} h {rest // 60:02d} min" if hours else f"{rest // 60} min {rest % 60:02d} s"
 
 
 def _summary(records: Records) -> str:
@@ -345,9 +273,18 @@ def _rows_md(table: dict[str, Any]) -> str:
     return text_tables.markdown(table["columns"], table["rows"])
 
 
+def _claim_rows(every: Sequence[Claim], is_open: bool) -> list[tuple[str, ...]]:
+    """The claims that our runs tell of, or those that wait for runs, as rows of a table."""
+    return [
+        (each.says, each.section, each.paper, each.ours, each.verdict)
+        for each in every
+        if (each.verdict == OPEN) == is_open
+    ]
+
+
 def _url(path: object) -> Markup:
     """A relative address of a file: whatever its name holds."""
-    return Markup(quote(str(PurePosixPath(str(path)))))
+    return Markup(quote(os.fsencode(str(PurePosixPath(str(path))))))
 
 
 def _breakable(text: str) -> Markup:
@@ -371,7 +308,9 @@ def _environment(*, html: bool) -> jinja2.Environment:
         table_md=table_files.markdown,
         rows_md=_rows_md,
     )
-    environment.globals.update(higher=tables.HIGHER, lower=tables.LOWER)
+    environment.globals.update(
+        higher=tables.HIGHER, lower=tables.LOWER, open=OPEN, claim_rows=_claim_rows
+    )
     return environment
 
 

@@ -22,7 +22,8 @@ from experiments.paper.predictions import read_predictions
 from experiments.paper.printed import INITS
 from experiments.paper.seed_groups import SeedGroup, group_by_seed, in_words
 from experiments.paper.tables import signed
-from experiments.paper.valid_runs import RecordedRun, Records, bare_name
+from experiments.paper.valid_runs import RecordedRun, Records
+from experiments.single_run.find_run import find_run
 from experiments.single_run.plan import RunPlan, without_seed
 from lib import text_tables
 from lib.errors import UserError, unknown
@@ -131,11 +132,11 @@ def by_init(
 
 
 def named(records: Records, task: str, names: Sequence[str]) -> dict[str, RecordedRun]:
-    """Name -> the tested run of that name, or <task>/<name>; UserError for one not there."""
+    """Name -> the tested run that each word means (find_run); UserError for one not there."""
     tested = {run.name: run for run in records.tested if run.task == task}
     found = {}
     for word in names:
-        name = bare_name(word, task, "RUNS")
+        name = find_run(word, task, "RUNS").path.name
         if name not in tested:
             raise unknown(f"tested run of {task}", name, tested)
         found[name] = tested[name]

@@ -150,17 +150,6 @@ def read_runs(root: Path = RUNS) -> Records:
     return Records(tuple(kept), (*invalid, *duplicates, *on_other_lists))
 
 
-def bare_name(word: str, task: str, what: str = "RUN") -> str:
-    """The name of a run of `task`, which `word` gives as <run> or <task>/<run>.
-
-    Raises UserError, naming the variable `what`, for a run of another task.
-    """
-    of, slash, name = word.rpartition("/")
-    if slash and not (of == task and name):
-        raise UserError(f"{what}={word}: no run of {task}; it is named <run> or {task}/<run>")
-    return name
-
-
 def _folders(root: Path) -> Iterator[Path]:
     """The folders of runs, without those moved aside and those where nothing has begun."""
     for task in sorted(_visible_folders(root)):

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from datasets.checksums import checked_meanwhile
 from datasets.folders import DataFolder
 from datasets.imagelist import read_classes, read_list
 from datasets.records import read_lmdb_record
@@ -53,7 +54,7 @@ def main() -> None:
             folder.final,
             folder.train_val,
             data,
-            pick_device(arguments),
+            pick_device(arguments.gpu, arguments.threads),
             out=folder.path,
             deploy=folder.deploy,
             task=arguments.task,
@@ -87,7 +88,8 @@ def score_weights(
             raise UserError(f"{path} is missing: `make lmdb TASK={task}` makes it")
     keys, labels = _expected(data.list("test"), data)
     classes = read_classes(data.classes)
-    probabilities = _predict(weights, train_val, deploy, data, labels, device, out)
+    with checked_meanwhile(data, ("test",)):
+        probabilities = _predict(weights, train_val, deploy, data, labels, device, out)
     if probabilities.shape[1] != len(classes):
         raise UserError(
             f"{train_val} has {probabilities.shape[1]} outputs, but {data.classes} names "

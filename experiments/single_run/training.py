@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import lmdb
 
+from datasets.checksums import BackgroundCheck, require_whole
 from datasets.folders import DataFolder
 from datasets.imagelist import read_classes
 from experiments.single_run import record as records
@@ -36,7 +37,7 @@ from lib.files import back_up, readable, require_space
 from models.compare import Comparison, check_weights
 from models.store import require
 from prototxt.caffenet import IMAGE_SIZE
-from prototxt.read import read_nets, read_solver
+from prototxt.read import read_solver
 from prototxt.settings import Settings, add_settings_flags, settings_from
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def main() -> None:
         settings=settings_from(vars(arguments)),
         data=DataFolder(arguments.data),
         start=find_start(arguments.init, arguments.task, DataFolder(arguments.data)),
-        device=pick_device(arguments),
+        device=pick_device(arguments.gpu, arguments.threads),
     )
     train(job, keep_all=arguments.keep == "all", force=arguments.force)
 
@@ -106,6 +107,7 @@ def train(job: Job, *, keep_all: bool = False, force: bool = False) -> None:
             print(f"{job.folder.path}: trained already, up to date")
             return
         require_space(job.folder.path, _ROOM, "weights and snapshots of this run")
+        require_whole(job.data, _read_parts(job.data))
         run = record["id"] if record and "id" in record else uuid.uuid4().hex
         found = Snapshots(_snapshot_prefix(job), digest(inputs), run)
         if record is None and has_work(job.folder):
@@ -152,9 +154,7 @@ class Training:
         self.record = record or self._new_record(inputs)
         self.record["id"] = found.run
         self.comparison = None if self.resume else _look_at_weights(job)
-        nets = read_nets(job.prototxts / "train_val.prototxt")
-        self.train_images = _records(nets.train_source or str(job.data.lmdb("train")))
-        self.val_images = _records(nets.test_source)
+        self.train_images = 0  # the worker counts them
         self.began = time.monotonic() - self.curve.seconds
         self.bar: tqdm[Any] | None = None  # of the replay, then of the training
         self.since: list[Event] = []  # iterations since the last point of the curve
@@ -174,6 +174,7 @@ class Training:
         else:
             self.folder.log.unlink(missing_ok=True)
         self._sit_down()
+        self.pixels = BackgroundCheck(self.job.data, _read_parts(self.job.data))
         try:
             done = self.job.device.engine.call(
                 "train",
@@ -182,6 +183,7 @@ class Training:
                 on_event=self._on_event,
                 keep_open=[self.lock],
             )
+            self.pixels.finish()
         except Interrupted:
             self._save(records.INTERRUPTED, reason="interrupted")
             there = [each.iteration for each in (self.found.newest(), self.by_caffe) if each]
@@ -193,6 +195,7 @@ class Training:
             self._save(records.FAILED, reason=str(error))
             raise
         finally:
+            self.pixels.stop()
             self._close_bar()
         self._finish(done)
 
@@ -245,12 +248,12 @@ class Training:
             "inputs": self.found.inputs,
             "id": self.found.run,
             "resume": str(self.resume) if self.resume else None,
-            "validation_images": self.val_images,
             "validated": self.curve.last_validated,
             "best": best.val_accuracy if best else None,
         }
 
     def _on_event(self, event: Event) -> None:
+        self.pixels.raise_if_damaged()
         kind = event["event"]
         if kind == "replay":
             replayed = self.bar or self._new_bar("replaying the data", "batch", event["of"])
@@ -285,6 +288,8 @@ class Training:
 
     def _on_start(self, event: Event) -> None:
         self._new_bar(self._name, "it", event["max_iter"], event["iteration"])
+        # What can't be counted (HDF5, say) is taken for the task's own training images.
+        self.train_images = event["train_images"] or _records(str(self.job.data.lmdb("train")))
         self.record["batch"] = event["batch"]
         self.record["max_iter"] = event["max_iter"]
         if event["iteration"] == 0:
@@ -506,6 +511,11 @@ def _records(lmdb_folder: str) -> int:
             return int(database.stat()["entries"])
     except lmdb.Error as error:
         raise UserError(f"{lmdb_folder} is no LMDB that can be read: {error}") from None
+
+
+def _read_parts(data: DataFolder) -> list[str]:
+    """The task's LMDBs that a training reads; an edited net may do without them."""
+    return [part for part in ("train", "val") if data.lmdb(part).is_dir()]
 
 
 @contextmanager

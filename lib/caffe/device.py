@@ -34,20 +34,19 @@ class Device:
     gpu: int | None
 
 
-def pick_device(arguments: argparse.Namespace) -> Device:
-    """The engine and device that the flags ask for.
+def pick_device(asked: str, threads: int | None) -> Device:
+    """The engine and device that the flags --gpu (`asked`) and --threads ask for.
 
     Raises UserError when there is no engine, or a GPU is asked for that it cannot use.
     """
-    asked: str = arguments.gpu
     number = 0 if asked == "auto" else gpu_number(asked)
-    engine = find_engine(arguments.threads, gpu=number is not None)
+    engine = find_engine(threads, gpu=number is not None)
     about = engine.call("about", {"gpu": number})
     if about["gpu"] or number is None:
         return Device(engine, about, number)
     if asked == "auto":
         if engine.python == GPU_BUILD:  # built for other cards, say
-            engine = find_engine(arguments.threads, gpu=False)
+            engine = find_engine(threads, gpu=False)
             about = engine.call("about", {})
         return Device(engine, about, None)
     raise UserError(
@@ -57,15 +56,15 @@ def pick_device(arguments: argparse.Namespace) -> Device:
     )
 
 
-def check_device(arguments: argparse.Namespace) -> None:
+def check_device(asked: str, threads: int | None) -> None:
     """Raise UserError, as `pick_device` would, for a GPU that is asked for and cannot be used.
 
     As long as there is no engine yet, only the word itself is checked.
     """
-    if arguments.gpu == "auto" or gpu_number(arguments.gpu) is None:
+    if asked == "auto" or gpu_number(asked) is None:
         return
     with contextlib.suppress(NoEngineError):
-        pick_device(arguments)
+        pick_device(asked, threads)
 
 
 def gpu_number(asked: str) -> int | None:

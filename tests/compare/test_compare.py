@@ -274,7 +274,7 @@ def test_another_rate_is_told(
     run_logs(monkeypatch, log(text.replace(at_six[0], "Iteration 6, lr = 0.5")), f"{TASK}/mine")
     said = capsys.readouterr().out
     assert f"differs at 1 of 12 common iterations, first at 6: theirs 0.5, ours {at_six[1]}" in said
-    with pytest.raises(UserError, match="RUN=tiny/none: no curve in"):
+    with pytest.raises(UserError, match=r"unknown run \(of RUN=\) 'tiny/none'"):
         run_logs(monkeypatch, log(RC), f"{TASK}/none")
 
 
@@ -398,7 +398,7 @@ def test_foreign_weights_with_their_net_score_as_our_own_test(
 ) -> None:
     world.write("mine")
     assert world.tool("mine").returncode == 0
-    done = world.tool("mine", tool="evaluate")
+    done = world.tool("mine", tool="test")
     assert done.returncode == 0, done.stderr
     mine = world.folder("mine")
     theirs = tmp_path / "theirs.caffemodel"

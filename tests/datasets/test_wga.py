@@ -212,7 +212,7 @@ def test_short_rows_and_odd_addresses_are_counted_and_named(tmp_path: Path) -> N
 def test_nothing_there(tmp_path: Path) -> None:
     lacks = missing(TASK, tmp_path)
     assert len(lacks) == 2
-    assert f"goes into {tmp_path}/wga/; download the catalogue" in lacks[0]
+    assert f"goes into {tmp_path}/wga/; get it with: make images SOURCE=wga" in lacks[0]
     assert f"go into {tmp_path}/wga/images/; get them with: make images SOURCE=wga" in lacks[1]
 
 

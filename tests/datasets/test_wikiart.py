@@ -120,7 +120,8 @@ def test_rows_at_odds_are_named_by_file_and_line(release: Path) -> None:
         ("style_train.csv", "Realism/a_b.jpg\n", "line 1: .* is not '<image>,<label number>'"),
         ("style_train.csv", "A/a_b.jpg,1\nA/a_c.jpg,3\n", "line 2: style_class has no label 3"),
         ("style_train.csv", "", "lists no image"),
-        ("genre_class", "landscape\n", "genre_class line 1: 'landscape' is not"),
+        ("genre_class", "landscape\n", "genre_train.csv line 2: genre_class has no label 1"),
+        ("genre_class", "0 landscape\n1 a\nportrait\n", "genre_class line 3: 'portrait' is not"),
     ],
 )
 def test_broken_lists(release: Path, name: str, text: str, words: str) -> None:

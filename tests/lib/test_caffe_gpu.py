@@ -315,9 +315,9 @@ def test_a_driver_older_than_the_toolkit_is_told(
 
     old = Driver((12, 4), (Card("some card", 80),))
     monkeypatch.setattr(build, "find_driver", lambda: old)
-    order = build.Order(tmp_path / "caffe")
+    options = build.Options(tmp_path / "caffe")
     with pytest.raises(UserError, match=r"driver serves CUDA 12.4, and CUDA 13.0 .* is newer"):
-        build._find_cuda(order, tmp_path, host.Host("g++", "gcc", "g++"))
+        build._find_cuda(options, tmp_path, host.Host("g++", "gcc", "g++"))
 
 
 # --- cuDNN ------------------------------------------------------------------------------------
@@ -571,7 +571,7 @@ def test_no_space_is_told_before_anything_is_downloaded(
 ) -> None:
     monkeypatch.setattr(build, "NEEDED", 10**18)
     with pytest.raises(UserError, match="not enough disk space for the build of Caffe"):
-        build.build(build.Order(tmp_path / "caffe", cpu=True))
+        build.build(build.Options(tmp_path / "caffe", cpu=True))
     assert not (tmp_path / "caffe").exists()
 
 
@@ -580,23 +580,23 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(UserError, match="is not a Caffe that was built here: it is left alone"):
-        build.build(build.Order(tmp_path / "mine", cpu=True))
+        build.build(build.Options(tmp_path / "mine", cpu=True))
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
 
 
 @pytest.mark.usefixtures("compilers")
 def test_what_is_built_already_is_not_built_again_unless_damaged(tmp_path: Path) -> None:
-    order = build.Order(tmp_path / "caffe", cpu=True)
-    wish = build._wish(order, host.find_host())
-    (order.into / "root").mkdir(parents=True)
-    (order.into / "root" / "libcaffe.so").write_text("it")
-    assemble._write_list(order.into)
-    (order.into / assemble.RECORD).write_text(json.dumps({"wish": wish}))
-    assert build.build(order) == [f"{order.into}: up to date"]
-    (order.into / "root" / "libcaffe.so").write_text("i")
-    assert not assemble.is_intact(order.into)
+    options = build.Options(tmp_path / "caffe", cpu=True)
+    build_key = build._build_key(options, host.find_host())
+    (options.into / "root").mkdir(parents=True)
+    (options.into / "root" / "libcaffe.so").write_text("it")
+    assemble._write_list(options.into)
+    (options.into / assemble.RECORD).write_text(json.dumps({"build_key": build_key}))
+    assert build.build(options) == [f"{options.into}: up to date"]
+    (options.into / "root" / "libcaffe.so").write_text("i")
+    assert not assemble.is_intact(options.into)
     # another recipe is another build
-    assert build._wish(build.Order(order.into), host.find_host()) != wish
+    assert build._build_key(build.Options(options.into), host.find_host()) != build_key
 
 
 def test_a_program_that_lacks_something_is_no_result(tmp_path: Path) -> None:

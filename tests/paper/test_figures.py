@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib as mpl
@@ -17,22 +18,29 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from PIL import Image
 
 from experiments.paper.figures.choice import Choice
 from experiments.paper.figures.every import OF_RUNS, plot
 from experiments.paper.figures.pairs import confused_pairs
 from experiments.paper.printed import INITS, by_scenario
-from experiments.paper.valid_runs import read_runs
-from experiments.single_run.confusion import Matrix, draw, draw_confusion
-from experiments.single_run.figure_style import SMALLEST, WIDTH, look
+from experiments.paper.valid_runs import Records, read_runs
+from experiments.single_run.confusion import (
+    Matrix,
+    draw,
+    draw_confusion,
+    fits_column,
+    readable_on,
+)
+from experiments.single_run.figure_style import COLUMN, SMALLEST, WIDTH, look
 from experiments.single_run.folder import RUNS
 from experiments.single_run.plan import RunPlan, without_seed
 from experiments.single_run.plots import draw_curve
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
-from tests.made_runs import edit_by_hand, make_run
+from tests.made_runs import edit_by_hand, made_paper, make_run
 from tests.pictures import write_jpeg
 from tools import fig as program
 
@@ -111,7 +119,7 @@ def test_words_are_checked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None
         run_it(monkeypatch, "55")
     with pytest.raises(UserError, match="unknown task 'wga_artis': did you mean wga_artist"):
         run_it(monkeypatch, "5", "--task", "wga_artis")
-    with pytest.raises(UserError, match="no tested run of wga_genre of that name"):
+    with pytest.raises(UserError, match=r"RUN=none: no runs of wga_genre yet"):
         run_it(monkeypatch, "10", "--task", "wga_genre", "--run", "none")
 
 
@@ -249,7 +257,7 @@ def test_confusion_matrix_is_of_the_best_run_and_row_normalised(
     assert set(read("fig10-wikiart_style")["run"]) == {"flickr-all"}
     run_it(monkeypatch, "10", "--run", f"wikiart_style/{best.name}")
     assert set(read("fig10-wikiart_style")["run"]) == {best.name}
-    with pytest.raises(UserError, match="RUN=wga_style/flickr-all: no run of wikiart_style"):
+    with pytest.raises(UserError, match=r"unknown run \(of RUN=\)"):
         run_it(monkeypatch, "10", "--task", "wikiart_style", "--run", "wga_style/flickr-all")
 
 
@@ -308,6 +316,125 @@ def test_every_class_can_be_read_in_print(count: int) -> None:
         assert figure.get_size_inches()[0] <= WIDTH + 0.01
         assert figure.get_size_inches()[1] <= 10.7
         assert min(float(text.get_fontsize()) for text in axes.texts) >= SMALLEST
+
+
+@pytest.mark.parametrize("count", [4, 10, 12])
+def test_few_classes_fit_a_column(count: int) -> None:
+    matrix = made(count, "class no. {}")
+    assert fits_column([matrix])
+    figure = laid_out(lambda: draw([matrix], COLUMN))
+    check_letters(figure, COLUMN)
+
+
+def test_many_classes_have_no_column() -> None:
+    assert not fits_column([made(27)])
+    assert not fits_column([made(210)])
+
+
+def check_letters(figure: Figure, width: float) -> None:
+    """At the width it is printed at all letters are 6 points or more, and none is cut."""
+    assert figure.get_size_inches()[0] <= width + 0.01
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    assert texts
+    for text in texts:
+        assert float(text.get_fontsize()) >= SMALLEST, text.get_text()
+    whole = figure.get_tightbbox()  # inches, around all that is drawn
+    across, height = figure.get_size_inches()
+    assert whole.x0 >= -0.02
+    assert whole.y0 >= -0.02
+    assert whole.x1 <= across + 0.02
+    assert whole.y1 <= height + 0.02
+
+
+@pytest.mark.parametrize("width", [WIDTH, COLUMN])
+@pytest.mark.parametrize("number", OF_RUNS)
+def test_letters_can_be_read_where_they_are_printed(
+    number: str, width: float, paper_runs: Records
+) -> None:
+    figure = plot(number, Choice(), paper_runs)
+    drawing = figure.draw
+    assert drawing
+    if width == COLUMN and not figure.has_column:
+        return
+    check_letters(laid_out(lambda: drawing(width)), width)
+
+
+@pytest.fixture(scope="module")
+def paper_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Records]:
+    """All runs of Tables 2 and 3, and the scenarios' of Figures 5 and 6."""
+    folder = tmp_path_factory.mktemp("paper")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        made_paper(RUNS)
+        for task in ("wikiart_artist", "wga_artist"):
+            for init in INITS[1:]:
+                make_run(RUNS, RunPlan(task, init, "only_last", PAPER))
+        yield read_runs()
+
+
+def test_one_run_stands_in_the_middle_of_its_place(place: Path) -> None:
+    make_run(RUNS, RunPlan("wikiart_style", "hybrid", "only_last3", PAPER))
+    (axes,) = drawn("8").axes
+    left, right = axes.get_xlim()
+    assert left <= -0.5
+    assert right >= len(SCENARIOS) - 0.5
+
+
+def test_two_matrices_side_by_side_are_equally_large(place: Path) -> None:
+    for task, count in (("wikiart_genre", 10), ("wga_genre", 6)):
+        names = [f"{'long ' * (count // 3)}name {n}" for n in range(count)]
+        make_run(RUNS, RunPlan(task, "hybrid", "all", PAPER), classes=names)
+    one, other = (axes.get_position() for axes in drawn("12").axes[:2])
+    assert one.height == pytest.approx(other.height)
+    assert one.y0 == pytest.approx(other.y0)
+
+
+def test_small_shares_can_be_seen_and_digits_read_at_every_shade() -> None:
+    """Contrast after WCAG 2: of shades with the empty ground, of digits with their shade."""
+    figure = laid_out(lambda: draw([made(4, "class {}")]))
+    image: Any = figure.axes[0].get_images()[0]
+
+    def light(share: float) -> float:
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+            for c in image.cmap(image.norm(share))[:3]
+        ]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    empty = light(0) + 0.05
+    assert empty / (light(0.05) + 0.05) > 1.3
+    assert empty / (light(0.25) + 0.05) > 2
+    assert (light(0.05) + 0.05) / (light(0.25) + 0.05) > 1.5
+    for share in np.linspace(0, 1, 101):
+        ink = 1.0 if readable_on(image.cmap(image.norm(share))) == "white" else 0.0
+        lighter, darker = max(ink, light(share)), min(ink, light(share))
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5
+
+
+def test_each_row_says_its_number_of_images_and_pairs_are_listed(place: Path) -> None:
+    make_run(RUNS, RunPlan("wikiart_style", "hybrid", "all", PAPER), images=1200, right=800)
+    figure = plot("10", Choice(), read_runs())
+    drawing = figure.draw
+    assert drawing
+    texts = {text.get_text() for text in laid_out(lambda: drawing(WIDTH)).findobj(Text)}
+    rows = figure.table.groupby("true")["images"].sum()
+    assert set(rows) == {300}
+    assert any(text.endswith("% of 300") for text in texts)
+    top = figure.table[figure.table["true"] != figure.table["predicted"]]
+    worst = top.sort_values("share", ascending=False).iloc[0]
+    assert figure.pairs[0][1:] == (
+        worst["true"],
+        worst["predicted"],
+        str(worst["images"]),
+        f"{worst['share']:.0%}",
+    )
+
+
+def test_captions_of_own_tasks_do_not_claim_the_papers_figure(place: Path) -> None:
+    own = Choice(task="met_nationality", init="scratch")
+    for number in OF_RUNS:
+        assert plot(number, own, read_runs()).title.startswith(f"As Figure {number}, of your own")
+        assert plot(number, Choice(), read_runs()).title.startswith(f"Figure {number}: ")
 
 
 def test_class_names_may_hold_anything(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

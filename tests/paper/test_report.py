@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import resource
 import shutil
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,19 +15,24 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from experiments.compare.charts import charts
 from experiments.paper import printed, report
+from experiments.paper.claims import DOES_NOT, HOLDS, OPEN, claims
 from experiments.paper.valid_runs import read_runs
 from experiments.single_run.folder import RUNS
 from experiments.single_run.plan import RunPlan
 from experiments.single_run.plan_flags import add_plan_flags, plan_from
 from lib.cli import Parser
+from lib.errors import UserError
+from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
 from tests.browser import Browser, chromium
 from tests.made_runs import edit_by_hand, made_paper, make_run
+from tests.pictures import write_jpeg
 from tools import report as program
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -141,7 +150,6 @@ def test_page_of_a_run(place: Path) -> None:
         assert copy.read_bytes() == (folder / name).read_bytes()
     assert "free to edit: prototxt/met_nationality/my_try" in page.text
     assert page.text.count("the same") == len(said["settings"]) - 3
-    assert page.tags.count("polyline") == 3
 
 
 def test_the_make_line_makes_the_same_run(place: Path) -> None:
@@ -212,7 +220,7 @@ def test_a_folder_of_others_is_not_replaced(
 
 
 def test_what_other_programs_drew_is_shown(place: Path) -> None:
-    for name in ("examples_wikiart_genre", "fig15", "classes_wga_genre", "compare/a-their"):
+    for name in ("fig1", "fig15", "classes_wga_genre", "compare/a-their"):
         path = REPORT / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (20, 20)).save(path)
@@ -226,11 +234,11 @@ def test_what_other_programs_drew_is_shown(place: Path) -> None:
     (REPORT / "grid-broken.csv").write_text("")
     report.build(read_runs())
     page = Page(REPORT / "index.html")
-    for name in ("examples_wikiart_genre", "fig15", "classes_wga_genre", "compare/a-their"):
+    for name in ("fig1", "fig15", "classes_wga_genre", "compare/a-their"):
         assert f"{name}.png" in page.sources
     for address in ("features/wga-fig16.png", "features/wga-fig15-some%20query.png"):
         assert address in page.sources
-    assert page.sources[0] == "examples_wikiart_genre.png"  # as Figure 1
+    assert page.sources[0] == "fig1.png"
     assert len(page.sources) == len(set(page.sources))
     assert "a <b> remark" in page.text
     assert "Is it different?" in page.text
@@ -247,26 +255,155 @@ def test_what_other_programs_drew_is_shown(place: Path) -> None:
         assert line in markdown
 
 
-def test_curves_of_a_file_cut_short_and_of_nonsense(place: Path) -> None:
+def test_curves_and_matrices_that_were_drawn_are_linked(place: Path) -> None:
     folder = make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
-    curve = folder / "curve.csv"
-    whole = charts(curve)
-    assert [chart.title for chart in whole] == ["validation accuracy", "loss"]
-    assert [len(points.split()) for _, points in whole[0].lines] == [6]
-    text = curve.read_text()
-    more = [f"{n},{n},0.1,1,1,{n},1,0.25\n" for n in range(1001, 1500)]
-    curve.write_text(text + "".join(more))
-    ((_, points),) = charts(curve)[0].lines
-    assert len(points.split()) == 200
-    assert points.split()[-1].startswith("615.0,")  # the last one is among them
-    curve.write_text(text[:-9])
-    assert [len(points.split()) for _, points in charts(curve)[0].lines] == [5]
-    for text in ("", "nonsense\n1\n", "epoch,val_accuracy,val_loss,train_loss\nx,y,z,a\n"):
-        curve.write_text(text)
-        assert charts(curve) == []
-    assert charts(folder / "none.csv") == []
     report.build(read_runs())
-    assert "No curve yet." in Page(REPORT / "runs/wga_genre/hybrid-all.html").text
+    page = Page(REPORT / "runs/wga_genre/hybrid-all.html")
+    assert "No picture of its curve yet" in page.text
+    for name in ("curve.png", "curve.pdf", "confusion.png", "confusion.pdf"):
+        (folder / name).write_bytes(b"a picture")
+    report.build(read_runs())
+    page = Page(REPORT / "runs/wga_genre/hybrid-all.html")
+    assert {"hybrid-all/curve.png", "hybrid-all/confusion.png"} <= set(page.sources)
+    assert {"hybrid-all/curve.pdf", "hybrid-all/confusion.pdf"} <= set(page.links)
+    index = Page(REPORT / "index.html")
+    assert index.sources[:2] == [  # the report begins with them
+        "runs/wga_genre/hybrid-all/curve.png",
+        "runs/wga_genre/hybrid-all/confusion.png",
+    ]
+    check_addresses(REPORT)
+
+
+def test_it_begins_with_the_surest_mistakes_and_hits_of_the_last_run(place: Path) -> None:
+    pictures = [f"{n}.jpg" for n in range(40)]
+    make_run(
+        RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER), images=40, right=30, pictures=pictures
+    )
+    data = Path("datasets/wga_genre")
+    data.mkdir(parents=True)
+    for n, name in enumerate(pictures[:39]):
+        write_jpeg(place / "images" / name, n)
+    (data / "lists.json").write_text(
+        json.dumps({"images_root": str(place / "images"), "sha256": {}})
+    )
+    report.build(read_runs())
+    page = Page(REPORT / "index.html")
+    shown = [name for name in page.sources if name.endswith(".jpg")]
+    assert 10 <= len(shown) <= 12
+    assert "Surest mistakes" in page.text
+    said = pd.read_csv(RUNS / "wga_genre/hybrid-all/predictions.csv")
+    wrong = said[said["right"] == 0].sort_values("probability1", ascending=False).iloc[0]
+    words = f"{wrong['class1']} not {wrong['true']}, {100 * wrong['probability1']:.0f} %"
+    assert words in " ".join(page.text.split())
+    assert "Most confused classes of hybrid-all" in page.text
+    check_addresses(REPORT)
+
+
+def test_claims_are_judged_by_runs_alone(place: Path) -> None:
+    verdicts = {each.says: each.verdict for each in claims(read_runs())}
+    assert len(verdicts) == 13
+    assert set(verdicts.values()) == {OPEN}
+    assert all("make grid GRID=" in each.ours for each in claims(read_runs()))
+    rights = made_paper(RUNS)
+    found = {each.says: each for each in claims(read_runs())}
+    best = found["For most tasks the highest accuracy is that from Hybrid-CNN."]
+    assert best.paper == "in 8 of 9 tasks"
+    share = {key: right / images for key, (right, images) in rights.items()}
+    wins = sum(
+        max(printed.INITS, key=lambda init: share[task, init, "all"]) == "hybrid"
+        for task in printed.tasks()
+    )
+    assert best.ours.startswith(f"in {wins} of 9 tasks; by more than chance allows in ")
+    assert best.verdict == (HOLDS if wins > 4 else DOES_NOT)
+    skipping = next(each for each in found.values() if each.section == "5.2")
+    assert skipping.paper == "in 7 of 9 tasks"
+    variance = next(each for says, each in found.items() if says.startswith("The variance"))
+    assert variance.paper == "artist 9.92e-4 to 36.1e-4, genre 0.726e-4 to 1.63e-4"
+
+
+def test_claims_on_styles_are_read_from_the_matrix(place: Path) -> None:
+    names = ("Ukiyo-e", "Academicism", "Realism", "Impressionism", "Post-Impressionism")
+    folder = make_run(
+        RUNS, RunPlan("wikiart_style", "hybrid", "all", PAPER), classes=names, right=70
+    )
+    counts = np.array(
+        [[19, 0, 0, 0, 1], [0, 5, 15, 0, 0], [0, 5, 15, 0, 0], [0, 0, 0, 15, 5], [0, 0, 0, 4, 16]]
+    )
+    lines = [",".join([name, *map(str, row)]) for name, row in zip(names, counts, strict=True)]
+    (folder / "confusion.csv").write_text("\n".join([",".join(["", *names]), *lines]) + "\n")
+    said = json.loads((folder / "results.json").read_text())
+    said["per_class"] = [
+        {"class": name, "images": 20, "right": int(counts[n, n]), "accuracy": counts[n, n] / 20}
+        for n, name in enumerate(names)
+    ]
+    (folder / "results.json").write_text(json.dumps(said))
+    found = {each.says: each for each in claims(read_runs())}
+    ukiyo = found["The most distinct style is Ukiyo-e."]
+    assert ukiyo.verdict == HOLDS
+    assert ukiyo.ours.startswith("Ukiyo-e: 95% of 20 (76% to 99%), 1st highest of 5")
+    assert found["The poorest style is Academicism."].verdict == HOLDS
+    taken = found["Academicism is most often taken for Realism."]
+    assert (taken.verdict, taken.ours) == (HOLDS, "Academicism as Realism: 75% (15), 1st of all")
+    often = next(each for says, each in found.items() if says.startswith("Often confused"))
+    assert often.verdict == OPEN  # Rococo is none of these classes
+
+
+def test_retrieval_scores_are_shown(place: Path) -> None:
+    path = Path("experiments/features/wga_genre/retrieval.csv")
+    path.parent.mkdir(parents=True)
+    path.write_text("model,label,mAP\nwga_genre/hybrid-all,genre,0.4321\n")
+    report.build(read_runs())
+    text = Page(REPORT / "index.html").text
+    assert "0.4321" in text
+    assert "precision at k" in text
+    assert "| wga_genre/hybrid-all | genre | 0.4321 |" in (REPORT / "report.md").read_text()
+
+
+def test_one_bad_record_never_kills_the_report(place: Path) -> None:
+    good = make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
+    surrogate = make_run(RUNS, RunPlan("wga_genre", "flickr", "all", PAPER))
+    text = (surrogate / "run.json").read_text()
+    (surrogate / "run.json").write_text(text.replace('"reason": null', '"reason": "a \\ud800 b"'))
+    for name, init in (("curve", "memnet"), ("deep", "sentiment"), ("lacking", "caffenet")):
+        folder = make_run(RUNS, RunPlan("wikiart_style", init, "all", PAPER))
+        if name == "curve":
+            lines = (folder / "curve.csv").read_text().splitlines()
+            lines[2] = "-200,-20,-1,-3,-1,-60,-2,-0.5"
+            (folder / "curve.csv").write_text("\n".join(lines) + "\n")
+        elif name == "deep":
+            (folder / "run.json").write_text("[" * 100_000)
+        else:
+            said = json.loads((folder / "results.json").read_text())
+            del said["macro_f1"]
+            (folder / "results.json").write_text(json.dumps(said))
+    (good / "predictions.csv").write_bytes(b"\xff\xfe\x00")
+    (good / "confusion.csv").write_text("nonsense")
+    report.build(read_runs())
+    page = Page(REPORT / "index.html")
+    assert "hybrid-all" in page.text
+    for folder in (RUNS / "wikiart_style/sentiment-all", RUNS / "wikiart_style/caffenet-all"):
+        assert str(folder) in page.text.partition("Left out")[2] or folder.name in page.text
+    assert "wikiart_style/sentiment-all/run.json" in page.text
+    assert "wikiart_style/caffenet-all/results.json" in page.text
+    check_addresses(REPORT)
+
+
+def test_a_full_disk_is_one_line(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(RUNS, RunPlan("wga_genre", "hybrid", "all", PAPER))
+    monkeypatch.setattr("sys.argv", ["report"])
+    program.main()
+    (REPORT / "index.html").unlink()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writes fail with EFBIG instead
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"no space left .*free some"):
+            program.main()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    program.main()
+    assert (REPORT / "index.html").is_file()
 
 
 # ---- names from catalogues ----------------------------------------------------------------------
@@ -400,6 +537,7 @@ def test_a_browser_shows_it_whole(
                 size: Math.min(...seen.map(cell => parseFloat(getComputedStyle(cell).fontSize))),
                 cut: seen.filter(cell => cell.scrollWidth > cell.clientWidth + 1).length,
                 rows: table.rows.length,
+                caption: table.caption ? table.caption.textContent : '',
             };
         })"""
     )
@@ -410,7 +548,10 @@ def test_a_browser_shows_it_whole(
         assert table["size"] >= 12  # pixels
         assert table["cut"] == 0  # nothing sticks out of its cell
     if name == "index.html" and width == 1280:
-        of_two, of_three = tables[0], tables[2]
+        of_two, of_three = (
+            next(table for table in tables if table["caption"].startswith(f"Table {number}: test"))
+            for number in (2, 3)
+        )
         assert (of_two["rows"], of_three["rows"]) == (10, 6)
         assert not of_two["wide"]  # Tables 2 and 3 are seen whole
         assert not of_three["wide"]
@@ -442,6 +583,41 @@ def contrast(one: list[float], other: list[float]) -> float:
 
     darker, lighter = sorted((light(one), light(other)))
     return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", PAGES)
+def test_print_cuts_nothing_and_opens_what_is_folded(
+    name: str, full: Path, browser: Browser, tmp_path: Path
+) -> None:
+    browser.open(full / name, 1032)  # A4 landscape less its margins, at 96 dots an inch
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    cut = browser.run(
+        """return [...document.querySelectorAll('table')].filter(table => {
+            const frame = table.parentElement, box = table.getBoundingClientRect();
+            return box.right > innerWidth + 0.5 || getComputedStyle(frame).overflowX !== 'visible'
+                || !table.checkVisibility({contentVisibilityAuto: true}) || box.height < 10;
+        }).map(table => table.textContent.slice(0, 80))"""
+    )
+    assert cut == []
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    made = browser.driver.execute_cdp_cmd(
+        "Page.printToPDF", {"preferCSSPageSize": True, "printBackground": True}
+    )
+    (tmp_path / "page.pdf").write_bytes(base64.b64decode(made["data"]))
+    if shutil.which("pdftotext") is None:
+        return  # the checks above are Chromium's own; poppler only reads its PDF once more
+    done = subprocess.run(
+        ["pdftotext", "-layout", str(tmp_path / "page.pdf"), "-"], capture_output=True, text=True
+    )
+    text = " ".join(done.stdout.split())
+    if name == "index.html":
+        last = [printed.by_scenario()["wga_nationality", scenario] for scenario in SCENARIOS]
+        for value in last:  # the last column of Table 3
+            assert f"{value:.3f}" in text
+        assert "variance, ours" in text
+        assert "Intervals, numbers of test images, runs" in text
+        assert text.count("only_last3") > 9  # what is folded on the screen too
 
 
 @pytest.mark.browser

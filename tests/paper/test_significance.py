@@ -115,9 +115,9 @@ def test_named_runs(
     assert "after Holm for 1 pair;" in said
     run_it(monkeypatch, "--task", "wga_genre", "--runs", "wga_genre/hybrid-all", names[1])
     assert re.search(r"^hybrid-all +\+0.000 \(", capsys.readouterr().out, re.MULTILINE)
-    with pytest.raises(UserError, match="unknown tested run of wga_genre 'hybrid-al'"):
-        run_it(monkeypatch, "--task", "wga_genre", "--runs", "hybrid-al", "hybrid-all")
-    with pytest.raises(UserError, match="RUNS=wga_artist/hybrid-all: no run of wga_genre"):
+    with pytest.raises(UserError, match="RUNS=hybrid- may be "):
+        run_it(monkeypatch, "--task", "wga_genre", "--runs", "hybrid-", "hybrid-all")
+    with pytest.raises(UserError, match="unknown run"):
         run_it(monkeypatch, "--task", "wga_genre", "--runs", "wga_artist/hybrid-all", names[1])
 
 

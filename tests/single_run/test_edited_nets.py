@@ -197,13 +197,19 @@ def test_one_of_several_test_nets_reads_the_validation_images(
     ("line", "words"),
     [
         ("", "solver.prototxt: no `net:` line"),
-        ('train_net: "x.prototxt"\nnet: "y.prototxt"\n', "both net and train_net"),
-        ('train_net: "x.prototxt"\n', "x.prototxt"),
-        ('train_net: "x.prototxt"\ntest_net: "y"\ntest_net: "z"\n', "2 test nets, but 1 test_iter"),
+        ('train_net: "z.prototxt"\nnet: "y.prototxt"\n', "both net and train_net"),
+        ('train_net: "x.prototxt"\n', "x.prototxt is missing"),
+        ('train_net: "y.prototxt"\n', "0 test nets, but 1 test_iter"),
+        (
+            'train_net: "y.prototxt"\ntest_net: "y.prototxt"\ntest_net: "z.prototxt"\n',
+            "2 test nets, but 1 test_iter",
+        ),
     ],
 )
 def test_solvers_that_name_no_such_nets(world: World, line: str, words: str) -> None:
     folder = world.write("a", SHORT)
+    for name in re.findall(r"[yz].prototxt", line):
+        Path(name).write_bytes((folder / "train_val.prototxt").read_bytes())
     edit(folder / "solver.prototxt", f'net: "{folder}/train_val.prototxt"\n', line)
     refused(world, "a", words)
 

@@ -327,6 +327,22 @@ def test_a_curve_that_a_kill_cut_short(world: World, uninterrupted: str, interru
     assert iterations == list(range(401))
 
 
+def test_another_blas_than_before_is_told(
+    world: World, interrupted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when .caffe was installed anew with another OpenBLAS in between."""
+    folder = world.folder(interrupted)
+    text = json.loads(folder.record.read_text())
+    engine = text["sittings"][-1]["engine"]
+    engine |= {"blas": "/x/libopenblasp-r0.2.20.so", "blas_version": "0.2.20"}
+    folder.record.write_text(json.dumps(text))
+    train(world.job(interrupted))
+    said = capsys.readouterr().err
+    assert "the engine has changed (BLAS OpenBLAS 0.2.20, now OpenBLAS 0." in said
+    assert "will not be bit-identical" in said
+    assert record(world, interrupted)["state"] == records.TRAINED
+
+
 def test_a_broken_record_is_said_and_forced_aside(
     world: World, interrupted: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,25 +50,29 @@ class Speed:
 def main() -> None:
     """Measure, print, and write if asked."""
     arguments = _flags().parse_args()
-    device = pick_device(arguments)
+    device = pick_device(arguments.gpu, arguments.threads)
+    batch = arguments.batch or _batch(device)
     require_space(Path(tempfile.gettempdir()), 500_000_000, "the benchmark's LMDB")
     with tempfile.TemporaryDirectory(prefix="bench-gpu-") as folder:
-        speeds = measure(device, Path(folder), arguments)
-    text = report(device, speeds, arguments.batch or _batch(device))
+        speeds = measure(
+            device, Path(folder), batch=batch, rounds=arguments.rounds, quick=arguments.quick
+        )
+    text = report(device, speeds, batch)
     print(text)
     if arguments.out:
         write_text(arguments.out, text + "\n")
         print(f"written to {arguments.out}")
 
 
-def measure(device: Device, folder: Path, arguments: argparse.Namespace) -> list[Speed]:
+def measure(
+    device: Device, folder: Path, *, batch: int, rounds: int | None, quick: bool
+) -> list[Speed]:
     """All kinds of work, one after the other, each in a process of its own."""
-    batch = arguments.batch or _batch(device)
-    rounds = arguments.rounds or (100 if device.gpu is not None else 2 if arguments.quick else 8)
+    rounds = rounds or (100 if device.gpu is not None else 2 if quick else 8)
     warmup = 10 if device.gpu is not None else 1
     make_data(folder)
     nets = {scenario: make_nets(folder, scenario, batch) for scenario in SCENARIOS}
-    scenarios = ("all", "only_last") if arguments.quick else tuple(SCENARIOS)
+    scenarios = ("all", "only_last") if quick else tuple(SCENARIOS)
     asked: list[tuple[str, dict[str, Any]]] = [
         (f"training, {name}", {"kind": "train", "net": str(nets[name] / "train_val.prototxt")})
         for name in scenarios

@@ -12,7 +12,7 @@ from experiments.paper.figures.plot import Plot
 from experiments.paper.predictions import read_confusion
 from experiments.paper.seed_groups import best, group_by_seed
 from experiments.paper.valid_runs import RecordedRun, Records
-from experiments.single_run.confusion import Matrix, draw, fits_column
+from experiments.single_run.confusion import Matrix, draw, fits_column, most_confused
 from experiments.single_run.metrics import shares
 from experiments.single_run.plan import RunPlan
 from lib.errors import UserError
@@ -40,6 +40,19 @@ class _Found:
         title = f"{run.task}\n{run.accuracy:.1%} of {run.images:,} test images"
         return Matrix(self.counts, self.classes, title)
 
+    @property
+    def pairs(self) -> list[tuple[str, ...]]:
+        """Its most confused pairs: task, true, predicted, images, share."""
+        return [
+            (self.run.task, true, predicted, f"{images:,}", f"{share:.0%}")
+            for true, predicted, images, share in most_confused(
+                self.counts, self.classes, _MOST_PAIRS
+            )
+        ]
+
+
+_MOST_PAIRS = 10  # confused pairs of each matrix that are listed
+
 
 def plot(number: str, choice: Choice, records: Records) -> Plot:
     """A panel a task: its best run (the one of Table 4), or the one that was asked for."""
@@ -62,6 +75,7 @@ def plot(number: str, choice: Choice, records: Records) -> Plot:
         + ".",
         table=pd.concat([_numbers(each) for each in found]) if found else pd.DataFrame(),
         draw=(lambda width: draw([each.drawn for each in found], width)) if found else None,
+        pairs=tuple(pair for each in found for pair in each.pairs),
         has_column=fits_column([each.drawn for each in found]),
         missing=tuple(missing),
         remarks=(*remarks, *edited(each.run for each in found)),

@@ -36,25 +36,26 @@ class Plot:
     draw: Callable[[float], Figure] | None  # takes its width in inches: WIDTH or COLUMN
     missing: tuple[str, ...] = ()  # make lines of the runs that it lacks
     remarks: tuple[str, ...] = field(default=())  # what the reader must know of its runs
+    pairs: tuple[tuple[str, ...], ...] = ()  # task, true, predicted, images, share: most confused
     has_column: bool = True  # whether it can be drawn in a column of 9 cm
 
 
-def save(plot: Plot, report: Path, *, pdf: bool = True) -> list[Path]:
+def save(plot: Plot, report: Path, *, column: bool = True) -> list[Path]:
     """Write a figure for a page (PNG, PDF) and for a column of 9 cm (PDF), and its numbers as CSV.
 
-    Without `pdf` only the PNG is wanted. Nothing is drawn again while its numbers and the code that
-    draws it are the same.
+    Without `column` only those for a page are wanted. Nothing is drawn again while its numbers and
+    the code that draws it are the same.
     """
     assert plot.draw is not None
     numbers = report / f"{plot.name}.csv"
     every = {report / f"{plot.name}.png": WIDTH, report / f"{plot.name}.pdf": WIDTH}
-    column = report / f"{plot.name}-9cm.pdf"
+    narrow = report / f"{plot.name}-9cm.pdf"
     if plot.has_column:
-        every[column] = COLUMN
-    wanted = [path for path in every if pdf or path.suffix == ".png"]
+        every[narrow] = COLUMN
+    wanted = [path for path in every if column or path != narrow]
     text = plot.table.to_csv(index=False, lineterminator="\n")
     if not _up_to_date(text, numbers, wanted):
-        for path in (numbers, column, *every):
+        for path in (numbers, narrow, *every):
             path.unlink(missing_ok=True)
         with mpl.rc_context(look([text, plot.title])):
             figures = {width: plot.draw(width) for width in {every[path] for path in wanted}}

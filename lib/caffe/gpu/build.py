@@ -39,7 +39,7 @@ NEEDED_CUDA = 6_000_000_000
 
 
 @dataclass(frozen=True)
-class Order:
+class Options:
     """What is to be built, and where to."""
 
     into: Path
@@ -73,37 +73,41 @@ class Cuda:
     host: Host  # a compiler that nvcc accepts
 
 
-def build(order: Order) -> list[str]:
-    """Build Caffe into `order.into`, unless it is there already, built by the same recipe.
+def build(options: Options) -> list[str]:
+    """Build Caffe into `options.into`, unless it is there already, built by the same recipe.
 
     Returns lines for the user. `into` appears only when all is done and was checked. Raises
     UserError; whatever ends it, the next call goes on where this one was.
     """
     start = time.monotonic()
     check_machine()
-    check_choice(order.blas)
-    into = order.into.resolve()
+    check_choice(options.blas)
+    into = options.into.resolve()
     if into.exists() and any(into.iterdir()) and not (into / assemble.RECORD).exists():
         raise UserError(f"{into} is not a Caffe that was built here: it is left alone")
     host = find_host()
-    wish = _wish(order, host)
-    if not order.force and _read_record(into).get("wish") == wish and assemble.is_intact(into):
+    build_key = _build_key(options, host)
+    if (
+        not options.force
+        and _read_record(into).get("build_key") == build_key
+        and assemble.is_intact(into)
+    ):
         return [f"{into}: up to date"]
     try:
-        order.work.mkdir(parents=True, exist_ok=True)
+        options.work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make {order.work}: {error.strerror}") from error
-    with exclusive_lock(order.work, "a build of Caffe") as lock:
+        raise UserError(f"cannot make {options.work}: {error.strerror}") from error
+    with exclusive_lock(options.work, "a build of Caffe") as lock:
         try:
-            record = _build(order, host, wish, lock)
+            record = _build(options, host, build_key, lock)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"interrupted; {order.again} goes on where it was ({order.work})"
+                f"interrupted; {options.again} goes on where it was ({options.work})"
             ) from None
     words = f"{into}: Caffe {record['caffe']}, {describe(record)}, {readable(record['bytes'])}"
     return [
         f"{words}, built in {time.monotonic() - start:.0f} s",
-        f"{order.work} holds what another build would need again; it may be deleted",
+        f"{options.work} holds what another build would need again; it may be deleted",
     ]
 
 
@@ -141,48 +145,48 @@ def _read_record(into: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _wish(order: Order, host: Host) -> str:
+def _build_key(options: Options, host: Host) -> str:
     """A name for what this call would build, found out without downloading anything."""
     parts = [
         _LAYOUT,
-        "cpu" if order.cpu else "gpu",
-        *(package.sha256 for package in _packages(order.blas)),
+        "cpu" if options.cpu else "gpu",
+        *(package.sha256 for package in _packages(options.blas)),
         caffe_flags.headers_digest(),
         host.version,
     ]
-    if not order.cpu:
+    if not options.cpu:
         nvcc = toolkit.find_nvcc()
         driver = find_driver()
         cards = sorted({card.capability for card in driver.cards}) if driver else []
         parts += [
             (HERE / "cuda.requirements").read_text(encoding="utf-8"),
             toolkit.describe(nvcc) if nvcc else "wheels",
-            " ".join((order.cuda_arch or " ".join(map(str, cards))).split()),
-            order.cudnn or "",
+            " ".join((options.cuda_arch or " ".join(map(str, cards))).split()),
+            options.cudnn or "",
         ]
     return digest(*parts)
 
 
-def _build(order: Order, host: Host, wish: str, lock: int) -> dict[str, Any]:
+def _build(options: Options, host: Host, build_key: str, lock: int) -> dict[str, Any]:
     """Every step, each of which does nothing when it is done already."""
-    work = order.work.resolve()
-    needed = NEEDED if order.cpu else NEEDED_CUDA
+    work = options.work.resolve()
+    needed = NEEDED if options.cpu else NEEDED_CUDA
     require_space(work, max(needed - _size(work), needed // 4), "the build of Caffe")
-    cuda = None if order.cpu else _find_cuda(order, work, host)
+    cuda = None if options.cpu else _find_cuda(options, work, host)
     host = cuda.host if cuda else host
-    files = fetch(_packages(order.blas), folder=order.debs, mirror=order.mirror)
+    files = fetch(_packages(options.blas), folder=options.debs, mirror=options.mirror)
     source = unpack_source({p: f for p, f in files.items() if p.is_source}, work / "source")
     prefix = make_prefix({p: f for p, f in files.items() if not p.is_source}, work / "prefix")
     tools = install_wheels(read_requirements(BUILD_TOOLS), work / "tools")
     flags = _flags(prefix, host, cuda, work)
-    folder = _folder(work, digest(wish, *flags), order)
-    compiler = Compiler(tools, source, folder, order.again, lock)
+    folder = _folder(work, digest(build_key, *flags), options)
+    compiler = Compiler(tools, source, folder, options.again, lock)
     compiler.configure(flags)
-    compiler.compile(caffe_flags.TARGETS, order.jobs or _jobs())
+    compiler.compile(caffe_flags.TARGETS, options.jobs or _jobs())
     libraries = [cuda.toolkit.parts[name].library for name in cuda.toolkit.parts] if cuda else []
     libraries += [cuda.cudnn.library] if cuda and cuda.cudnn else []
     record: dict[str, Any] = {
-        "wish": wish,
+        "build_key": build_key,
         "built": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": next(p.version for p in files if p.is_source),
         "compiler": host.version,
@@ -190,13 +194,13 @@ def _build(order: Order, host: Host, wish: str, lock: int) -> dict[str, Any]:
         "archs": str(cuda.archs) if cuda else None,
         "cudnn": str(cuda.cudnn) if cuda and cuda.cudnn else None,
     }
-    into = order.into.resolve()
-    made = assemble.assemble(into, compiler, prefix, libraries, work, record, blas=order.blas)
+    into = options.into.resolve()
+    made = assemble.assemble(into, compiler, prefix, libraries, work, record, blas=options.blas)
     shutil.rmtree(compiler.folder, ignore_errors=True)
     return made
 
 
-def _find_cuda(order: Order, work: Path, host: Host) -> Cuda:
+def _find_cuda(options: Options, work: Path, host: Host) -> Cuda:
     """Toolkit, cuDNN and architectures, all checked before anything is compiled."""
     driver = find_driver()
     found = toolkit.find_toolkit(work)
@@ -207,9 +211,9 @@ def _find_cuda(order: Order, work: Path, host: Host) -> Cuda:
             "is newer: a newer driver, or CUDA_HOME=<a CUDA toolkit of that version>"
         )
     cards = [card.capability for card in driver.cards] if driver else []
-    archs = choose_archs(order.cuda_arch, cards, found.supported(), str(found))
+    archs = choose_archs(options.cuda_arch, cards, found.supported(), str(found))
     accepted = accepted_host(found, archs, host, work)
-    dnn = cudnn.find_cudnn(order.cudnn, found, work)
+    dnn = cudnn.find_cudnn(options.cudnn, found, work)
     print(f"compiling for {archs}, {dnn or 'without cuDNN'}", flush=True)
     return Cuda(found, dnn, archs, accepted)
 
@@ -229,12 +233,12 @@ def _flags(prefix: Path, host: Host, cuda: Cuda | None, work: Path) -> list[str]
     ]
 
 
-def _folder(work: Path, key: str, order: Order) -> Path:
+def _folder(work: Path, key: str, options: Options) -> Path:
     """Where this recipe compiles; what another recipe has compiled is cleared away."""
-    kind = "cpu" if order.cpu else "gpu"
+    kind = "cpu" if options.cpu else "gpu"
     recipe = re.compile(rf"build-{kind}-[0-9a-f]{{16}}")  # named by stages.digest
     for other in list(work.iterdir()):
-        if recipe.fullmatch(other.name) and (other.name != f"build-{kind}-{key}" or order.force):
+        if recipe.fullmatch(other.name) and (other.name != f"build-{kind}-{key}" or options.force):
             shutil.rmtree(other, ignore_errors=True)
     return work / f"build-{kind}-{key}"
 

@@ -25,7 +25,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def main():
     end_with_parent()
     python_layers.look_in_users_folders()
-    emit = Emitter()
+    emit = event_writer()
     for line in iter(sys.stdin.readline, ""):
         asked = json.loads(line)
         try:
@@ -37,33 +37,26 @@ def main():
             emit("done", **result)
 
 
-class Emitter:
-    """Writes events to what was stdout; what anybody else prints there belongs to the log."""
+def event_writer():
+    """A function that writes events to what is stdout now; what others print goes to the log."""
+    events = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
 
-    def __init__(self):
-        self.events = os.fdopen(os.dup(1), "w")
-        os.dup2(2, 1)
-        self.lost = False  # nobody reads any more
+    def emit(event, **fields):
+        events.write(json.dumps(dict(fields, event=event)) + "\n")
+        events.flush()
 
-    def __call__(self, event, **fields):
-        if self.lost:
-            return
-        try:
-            self.events.write(json.dumps(dict(fields, event=event)) + "\n")
-            self.events.flush()
-        except BrokenPipeError:
-            self.lost = True
-            os.kill(os.getpid(), signal.SIGTERM)
+    return emit
 
 
 def end_with_parent():
-    """Get SIGTERM when the parent ends, however it does.
+    """Be killed when the parent ends, however it does.
 
-    A worker must not go on, unseen, in a run folder whose owner was killed. A training takes a
-    snapshot first; any other verb ends at once.
+    A worker must not go on, unseen, in a run folder whose owner was killed: what it did then would
+    be in no record. A parent that ends in good order asks for a snapshot first.
     """
     with contextlib.suppress(OSError, AttributeError):  # not Linux: the next event breaks the pipe
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":
