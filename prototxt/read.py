@@ -22,12 +22,12 @@ class Solver:
     """What a solver.prototxt says; Caffe's defaults where it says nothing."""
 
     net: str
-    nets: tuple[str, ...]  # all the files that it names nets in; it may also have nets in itself
     max_iter: int
     iter_size: int
     test_iter: int
     snapshot_prefix: str
     snapshot: int = 0
+    nets: tuple[str, ...] = ()  # the files that it names nets in; it may have nets in itself too
 
 
 @dataclass(frozen=True)
