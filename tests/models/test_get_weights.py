@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -25,16 +26,16 @@ import pytest
 from datasets.mean import mean_bytes, read_mean, write_mean
 from lib.caffe.client import PROJECT
 from lib.errors import UserError
+from lib.fetch import Client, FetchError, PassingError, Timeouts, download
 from models.archives import extract
 from models.cards import Card, load_card
 from models.compare import check_weights
-from models.fetch import Patience, download
 from models.get import Checks, get
 from models.store import MISSING, UNVERIFIED, VERIFIED, missing, require, state
 from tests.small_models import CLASSIFIER, SMALL, write_small
 from tests.warm_engine import WarmEngine, warm_engine
 
-QUICK = Patience(connect=2, stall=0.5, pause=0.01)
+QUICK = Timeouts(connect=2, stall=0.5, pause=0.01)
 
 
 @dataclass
@@ -174,7 +175,7 @@ class Zoo:
 
     def get(self, card: Card, **more: Path) -> list[str]:
         said: list[str] = []
-        get(card, self.checks, say=said.append, root=self.root, patience=QUICK, **more)
+        get(card, self.checks, say=said.append, root=self.root, timeouts=QUICK, **more)
         return said
 
     def refuse(self, card: Card, *words: str, **more: Path) -> str:
@@ -230,7 +231,7 @@ def bring(tmp_path: Path, *urls: str, use: Callable[[bytes], None] = lambda _: N
         use(path.read_bytes())
         held.append(path.read_bytes())
 
-    download(urls, tmp_path / "file", keep, what="a file", patience=QUICK)
+    download(urls, tmp_path / "file", keep, what="a file", timeouts=QUICK)
     assert list(tmp_path.iterdir()) == []
     return held[0]
 
@@ -309,10 +310,114 @@ def test_a_part_that_is_complete_is_not_asked_for_again(server: Server, tmp_path
 
     child = os.fork()
     if not child:
-        download([url], tmp_path / "file", die, what="a file", patience=QUICK)
+        download([url], tmp_path / "file", die, what="a file", timeouts=QUICK)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert bring(tmp_path, url) == CONTENT
     assert page.asked == [None, f"bytes={len(CONTENT)}-"]
+
+
+class Hostile(http.server.BaseHTTPRequestHandler):
+    """Answers with the bytes it was made for, whatever is asked; the first call may differ."""
+
+    first = b""
+    later = b""
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        with contextlib.suppress(OSError):
+            self.wfile.write(self.first if type(self).asked == 1 else self.later)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nETag: %s\r\n\r\nhalf"
+HOSTILE = {
+    "digits in Content-Range": (
+        HALF % b'"one"',
+        b"HTTP/1.1 206 x\r\nContent-Range: bytes " + b"9" * 5000 + b"-1/2\r\n\r\n",
+    ),
+    "digits in Content-Length": (b"HTTP/1.1 200 x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",)
+    * 2,
+    "an ETag that is not ASCII": (HALF % b'"\xe9\xff"', HALF % b'"\xe9\xff"'),
+    "packed three times": (
+        b"HTTP/1.1 200 x\r\nContent-Encoding: gzip, gzip, gzip\r\n\r\n" + b"x" * 302,
+    )
+    * 2,
+    "headers without end": (b"HTTP/1.1 200 x\r\n" + b"X-A: b\r\n" * 100_000,) * 2,
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_server_is_left_for_the_next_address(
+    server: Server, tmp_path: Path, what: str
+) -> None:
+    first, later = HOSTILE[what]
+    handler = type("One", (Hostile,), {"first": first, "later": later})
+    good = server.put("/good", Page(CONTENT))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as hostile:
+        hostile.daemon_threads = True
+        threading.Thread(target=hostile.serve_forever, args=(0.01,), daemon=True).start()
+        bad = f"http://127.0.0.1:{hostile.server_address[1]}/bad"
+        for _ in range(2):  # a later call is not spoilt by what the first has left
+            assert bring(tmp_path, bad, good) == CONTENT
+            assert not [path for path in tmp_path.rglob("*") if ".part" in path.name]
+        with pytest.raises(UserError) as error:
+            bring(tmp_path, bad)
+        assert "\n" not in str(error.value)
+        hostile.shutdown()
+
+
+def read_all(client: Client, url: str) -> bytes:
+    with client.get(url) as answer:
+        return b"".join(answer.pieces())
+
+
+def test_an_answer_has_an_overall_time(server: Server, tmp_path: Path) -> None:
+    """A byte now and then is never silent for long, in the headers and in the body."""
+
+    class Drip(Hostile):
+        def do_GET(self) -> None:
+            with contextlib.suppress(OSError):
+                if self.path == "/body":
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                else:
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+                for _ in range(200):
+                    self.wfile.write(b"x")
+                    time.sleep(0.05)
+
+    short = Timeouts(connect=1, stall=0.5, pause=0, total=0.5)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Drip) as drip:
+        drip.daemon_threads = True
+        threading.Thread(target=drip.serve_forever, args=(0.01,), daemon=True).start()
+        for path in ("/body", "/headers"):
+            url = f"http://127.0.0.1:{drip.server_address[1]}{path}"
+            start = time.monotonic()
+            with Client(short) as client, pytest.raises(PassingError, match="not whole after"):
+                read_all(client, url)
+            assert time.monotonic() - start < 2
+        drip.shutdown()
+
+
+def test_a_body_that_is_packed_once_is_unpacked_within_limits(
+    server: Server, tmp_path: Path
+) -> None:
+    packed = gzip.compress(CONTENT)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    bomb = gzip.compress(bytes(50_000_000))
+    later = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + bomb
+    handler = type("One", (Hostile,), {"first": head + packed, "later": later})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as packs:
+        packs.daemon_threads = True
+        threading.Thread(target=packs.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{packs.server_address[1]}/a"
+        assert bring(tmp_path, url) == CONTENT
+        with Client(largest=1_000_000) as client, pytest.raises(FetchError, match="larger than"):
+            read_all(client, url)
+        packs.shutdown()
 
 
 def test_addresses_are_tried_in_order(server: Server, tmp_path: Path) -> None:

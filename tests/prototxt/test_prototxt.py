@@ -113,6 +113,7 @@ def test_what_was_rendered_passes_its_own_check(tmp_path: Path) -> None:
         write_unedited(tmp_path, render(run))
         solver = read_solver(tmp_path / "solver.prototxt")
         nets = read_nets(tmp_path / "train_val.prototxt")
+        assert nets
         assert solver.net == run.net
         assert solver.snapshot_prefix == run.snapshot_prefix
         assert check_counts(solver, nets, run.settings, train=run.train, val=run.val) == []
@@ -162,6 +163,20 @@ def test_any_way_of_writing_a_prototxt_is_read(tmp_path: Path) -> None:
     assert read_nets(net) == Nets(train_batch=3, test_batch=4)
     net.write_text("layer { type: 'Data' data_param { batch_size: 5 } }")
     assert read_nets(net) == Nets(train_batch=5, test_batch=5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "layers { type: DATA data_param { batch_size: 5 } }",
+        "layer { type: 'Data' include { stage: 'a' } data_param { batch_size: 5 } }",
+        "layer { type: 'Data' exclude { phase: TEST } data_param { batch_size: 5 } }",
+        "layer { type: 'ImageData' top: 'data' image_data_param { batch_size: 5 } }",
+    ],
+)
+def test_a_net_that_only_caffe_can_read_is_no_reason_to_warn(tmp_path: Path, text: str) -> None:
+    (tmp_path / "net.prototxt").write_text(text)
+    assert read_nets(tmp_path / "net.prototxt") is None
 
 
 def test_nonsense_is_named_with_file_and_line(tmp_path: Path) -> None:
@@ -391,7 +406,7 @@ def tool(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project's root of its own, so that paths relative to it are tried as a user has them."""
     root = tmp_path_factory.mktemp("project")
-    for room in ("lib", "prototxt", "datasets", "experiments", "tools"):
+    for room in ("lib", "prototxt", "datasets", "experiments", "models", "tools"):
         for file in (PROJECT / room).glob("**/*.py"):
             place = root / file.relative_to(PROJECT)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -439,7 +454,8 @@ def data(project: Path, caffe_bin: Callable[[str], Path]) -> Path:
 def flags(run: str, *more: str) -> list[str]:
     """The tool's flags for a run of the tiny task: one update of 2 x 2 images."""
     return [
-        *("--task", "tiny", "--data", DATA, "--out", f"prototxt/tiny/{run}"),
+        *("--task", "tiny", "--init", "scratch", "--gpu", "none"),
+        *("--data", DATA, "--out", f"prototxt/tiny/{run}"),
         *("--snapshot-prefix", f"experiments/runs/tiny/{run}/snapshots/caffenet"),
         *("--epochs", "0.5", "--batch", "4", "--device-batch", "2", *more),
     ]
@@ -483,6 +499,7 @@ def test_images_left_out_of_the_lmdbs_are_not_counted(project: Path, data: Path)
         assert made.stderr == ""
         solver = read_solver(project / "prototxt/tiny/broken/solver.prototxt")
         nets = read_nets(project / "prototxt/tiny/broken/train_val.prototxt")
+        assert nets
         return solver.max_iter, nets.test_batch
 
     assert written() == (8, 4)  # the lists: 8 and 4 images

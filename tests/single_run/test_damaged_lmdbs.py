@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from datasets.lmdb_pages import LmdbFile
+from experiments.single_run import results_json
 from experiments.single_run.evaluation import score_weights
-from experiments.single_run.results_json import Tested
 from experiments.single_run.training import train
 from lib.errors import UserError
 from tests.small_world import DATA, TASK, Plan, World
@@ -53,7 +53,7 @@ def test_a_training_ends_and_names_the_lmdb(world: World, damage: str) -> None:
 def test_a_test_ends_and_names_the_record(world: World, tmp_path: Path) -> None:
     world.write("a", Plan(max_iter=1))
     train(world.job("a"))
-    nets = world.job("a").prototxts
+    nets = world.job("a").plan.prototxts
     flip_a_pixel("test", 2)
     with pytest.raises(UserError, match=r"test_lmdb is damaged or was replaced: record 2 "):
         score_weights(
@@ -63,6 +63,6 @@ def test_a_test_ends_and_names_the_record(world: World, tmp_path: Path) -> None:
             world.device,
             out=tmp_path,
             task=TASK,
-            tested=Tested(weights="", list=""),
+            tested=results_json.Tested(weights="", list=""),
         )
     assert not (tmp_path / "predictions.csv").exists()

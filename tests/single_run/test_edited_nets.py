@@ -17,7 +17,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from experiments.single_run.backups import all_aside
+from experiments.single_run.backups import backups_of
 from experiments.single_run.curve import read
 from experiments.single_run.training import train
 from lib.caffe.messages import Datum
@@ -50,7 +50,7 @@ def check(world: World, tmp_path: Path, in_engine: InEngine) -> Callable[[str], 
         folder = world.folder(name)
         by_hand = world.caffe_train(name, tmp_path / f"by_hand_{name}")
         assert folder.final.read_bytes() == by_hand.read_bytes()
-        done = world.tool(name, tool="test")
+        done = world.tool(name, tool="evaluate")
         assert done.returncode == 0, done.stderr
         images, labels = zip(*(inputs(part) for part in ("val", "test")), strict=True)
         np.save(tmp_path / "images.npy", np.concatenate(images))
@@ -105,10 +105,10 @@ def test_another_file_than_ours(world: World, check: Callable[[str], None]) -> N
     (folder / "train_val.prototxt").write_text("name: 'still not read'\n")
     before = world.weights("a")
     train(world.job("a"))
-    assert not all_aside(world.folder("a"))
+    assert not backups_of(world.folder("a"))
     edit(theirs, "dropout_ratio: 0.4", "dropout_ratio: 0.5")
     train(world.job("a"))
-    assert len(all_aside(world.folder("a"))) == 1
+    assert len(backups_of(world.folder("a"))) == 1
     assert world.weights("a") != before
 
 
@@ -126,7 +126,7 @@ def test_two_solvers_for_one_net(world: World, check: Callable[[str], None]) -> 
     )
     for name in ("a", "b"):
         train(world.job(name))
-        assert len(all_aside(world.folder(name))) == 1
+        assert len(backups_of(world.folder(name))) == 1
 
 
 def apart(folder: Path) -> tuple[str, str]:
@@ -486,9 +486,9 @@ def test_images_in_memory_are_refused(world: World, phase: str) -> None:
 
 _AUX = """
 layer { name: "aux_fc" type: "InnerProduct" bottom: "pool1" top: "aux_fc" inner_product_param {
-  num_output: 3 weight_filler { type: "xavier" } } }
+  num_output: 3 weight_filler { type: "gaussian" std: 0.0001 } } }
 layer { name: "aux_loss" type: "SoftmaxWithLoss" bottom: "aux_fc" bottom: "label" top: "aux_loss"
-  loss_weight: 0.3 }
+  loss_weight: 0.001 }
 layer { name: "aux_accuracy" type: "Accuracy" bottom: "aux_fc" bottom: "label" top: "aux_accuracy"
   include { phase: TEST } }
 """
@@ -523,7 +523,7 @@ def test_a_deploy_net_without_softmax_says_the_head_too(world: World) -> None:
     deploy = folder / "deploy.prototxt"
     deploy.write_text(re.sub(r"(?m)^layer \{ name: \"prob\".*\n", "", deploy.read_text()))
     train(world.job("a"))
-    done = world.tool("a", tool="test")
+    done = world.tool("a", tool="evaluate")
     assert done.returncode == 0, done.stderr
 
 
@@ -630,7 +630,7 @@ def test_layers_with_other_blobs(world: World, check: Callable[[str], None]) -> 
         assert layers[name]["transferred"]
         assert layers[name]["frozen"]
         assert not layers[name]["changed"]
-    done = world.tool("b", tool="test")
+    done = world.tool("b", tool="evaluate")
     assert done.returncode == 0, done.stderr
 
 
@@ -639,7 +639,7 @@ def test_a_learning_layer_that_nothing_reaches_is_no_failure(
 ) -> None:
     folder = world.write("a", SHORT)
     net = folder / "train_val.prototxt"
-    net.write_text(net.read_text() + _AUX.replace("loss_weight: 0.3", "loss_weight: 0"))
+    net.write_text(net.read_text() + _AUX.replace("loss_weight: 0.001", "loss_weight: 0"))
     edit(folder / "solver.prototxt", "weight_decay: 0.0005", "weight_decay: 0")
     check("a")
     assert "warning: aux_fc did not change" in capsys.readouterr().err

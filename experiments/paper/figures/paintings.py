@@ -41,8 +41,9 @@ def draw_paintings(
     letters = letters_in(side, SMALLEST)
     labels = [[cell[2].lines(letters) for cell in row] for row in rows]
     above = [0.2 if any(heading for _, heading, _ in row) else 0.04 for row in rows]
-    if headings:
-        above = [room + 0.19 for room in above]
+    over = [wrapped_title(heading, width, _HEADING * 1.1) for heading in headings]
+    for number, text in enumerate(over):
+        above[number] += 0.06 + _HEADING * 1.3 / 72 * (text.count("\n") + 1)
     below = [max((len(lines) for lines in row), default=0) * _LINE + 0.12 for row in labels]
     tall = [max((_height(cell[0], side) for cell in row), default=side) for row in rows]
     wrapped = wrapped_title(title, width)
@@ -53,11 +54,10 @@ def draw_paintings(
     y = height - top
     for number, row in enumerate(rows):
         if headings:
-            text = shortened(headings[number], letters_in(width * 0.97, _HEADING + 0.5))
             figure.text(
                 _GAP / width,
                 (y - 0.02) / height,
-                text,
+                over[number],
                 va="top",
                 fontsize=_HEADING,
                 fontweight="bold",
@@ -78,17 +78,19 @@ def draw_paintings(
                 axes.imshow(picture, aspect="equal")
                 axes.set_anchor("NW")
             if heading:
+                until = next((n for n in range(place + 1, len(row)) if row[n][1]), per_row)
+                room = (until - place) * (side + _GAP) - _GAP
                 figure.text(
                     x / width,
                     (y + 0.04) / height,
-                    shortened(heading, letters_in(side, _HEADING)),
+                    shortened(heading, letters_in(room, _HEADING)),
                     fontsize=_HEADING,
                     fontweight="normal" if headings else "bold",
                 )
             for line, text in enumerate(lines):
                 figure.text(
                     x / width,
-                    (y - tall[number] - 0.04 - line * _LINE) / height,
+                    (y - own - 0.04 - line * _LINE) / height,
                     text,
                     va="top",
                     fontsize=SMALLEST,

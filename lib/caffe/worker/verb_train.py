@@ -103,12 +103,13 @@ class Training:
 
     def begin(self):
         """Copy the weights that training starts from, or restore a snapshot."""
-        fresh = snapshots.layer_hashes(self.net)
+        given = {}  # the hashes of the layers that training starts from
         if self.request["resume"]:
             replay(self.net, self.passes_before(self.request["resume"]), self.tell_replay)
             self.solver.restore(self.request["resume"])
         elif self.request["weights"]:
             self.net.copy_from(self.request["weights"])
+            given = snapshots.file_hashes(self.request["weights"])
         self.saved_at = self.solver.iter
         loaded = snapshots.layer_hashes(self.net)
         frozen = frozen_layers(self.nets.trained.layers, self.net)
@@ -124,7 +125,7 @@ class Training:
                     "name": name,
                     "shapes": [list(blob.data.shape) for blob in self.net.params[name]],
                     "frozen": name in frozen,
-                    "transferred": loaded[name] != fresh[name],
+                    "transferred": loaded[name] == given.get(name),
                     "before": loaded[name],
                 }
                 for name in self.net.params
