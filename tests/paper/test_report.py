@@ -393,13 +393,13 @@ def test_one_bad_record_never_kills_the_report(place: Path) -> None:
 ODD = (b"-1", b'"\\ud800"', b"1e400", b"NaN", b"null", b"[]", b"\xff", b"", b"9" * 30, b"\x00")
 
 
-def test_the_report_survives_30_random_damages(place: Path) -> None:
+def test_the_report_survives_random_damages(place: Path) -> None:
     """A value of a random file is replaced by something odd; the seed names the try."""
     make_run(RUNS, RunPlan("wga_genre", "flickr", "all", PAPER))
     folder = make_run(RUNS, RunPlan("wikiart_style", "hybrid", "all", PAPER))
     names = ("run.json", "results.json", "curve.csv", "confusion.csv", "predictions.csv")
     whole = {name: (folder / name).read_bytes() for name in names}
-    for seed in range(30):
+    for seed in range(12):
         chance = random.Random(seed)
         name = names[seed % len(names)]
         places = [m.span() for m in re.finditer(rb'-?\d+\.?\d*|"[^"]*"|[A-Za-z_]+', whole[name])]
