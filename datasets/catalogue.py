@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from types import ModuleType
 
+from datasets.folders import RAW
 from datasets.sources import folder, met, parquet, ticc, wga, wikiart
 from datasets.sources.listing import look
 from datasets.table import Catalogue
 from datasets.tasks import Task
 
-RAW = Path("datasets/raw")
 READ_AS = "READ_AS"  # the environment's answer to a question of datasets.sources.collection
 
 # Each source has: is_there(listing), whether there is a catalogue; read(listing, label, read_as),

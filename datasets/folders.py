@@ -10,6 +10,7 @@ PARTS = ("train", "val", "test")
 SPLITS = ("by_image", "by_work", "given")
 
 DATASETS = Path("datasets")
+RAW = DATASETS / "raw"  # the sources' material
 _NAME = re.compile(rf"(?P<task>\w+?)(?:-(?P<split>{'|'.join(SPLITS)}))?(?:-seed(?P<seed>\d+))?")
 
 

@@ -14,6 +14,10 @@ from lib.caffe.client import Engine, find_engine
 from lib.caffe.device import Device
 from tests.small_world import DATA, World, build_data
 
+# The tests run side by side, a process a core: each computes with one thread.
+for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ[_variable] = "1"
+
 
 @pytest.fixture(scope="session")
 def engine() -> Engine:

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from datasets.build import build_lmdbs
 from datasets.folders import PARTS, DataFolder
 from experiments.single_run.folder import RunFolder, prototxt_folder, run_folder
+from experiments.single_run.job import Job
+from experiments.single_run.plan import RunPlan
 from experiments.single_run.start import Start, find_start
-from experiments.single_run.training import Job
 from lib.caffe.device import Device
 from lib.caffe.messages import BlobProto, Datum
 from prototxt.caffenet import SCENARIOS, last_layer
-from prototxt.settings import Settings
 from tests.pictures import scene
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -105,7 +105,7 @@ class World:
         """The job of a run whose prototxts are written."""
         if isinstance(start, str):
             start = find_start(start, TASK, DATA)
-        return Job(TASK, name, scenario, Settings(), DATA, start, self.device)
+        return Job(RunPlan(TASK, start.init, scenario, own_name=name), start, self.device)
 
     def folder(self, name: str) -> RunFolder:
         """Where a run is kept."""
@@ -117,12 +117,8 @@ class World:
 
     def command(self, name: str, *more: str, tool: str = "train") -> list[str]:
         """The command line that trains (or tests) a run."""
-        module = {"train": "training", "test": "evaluation"}[tool]
-        words = [sys.executable, "-m", f"experiments.single_run.{module}"]
-        words += ["--task", TASK, "--run", name]
-        if tool == "train":
-            words += ["--init", "scratch", "--scenario", "all"]
-        return [*words, "--data", str(DATA.path), "--threads", "1", "--gpu", "none", *more]
+        words = [sys.executable, "-m", f"tools.{tool}", "--only", "--task", TASK, "--run", name]
+        return [*words, "--init", "scratch", "--threads", "1", "--gpu", "none", *more]
 
     def environment(self) -> dict[str, str]:
         """For a child in this world: the project's tools, this engine."""

@@ -1,54 +1,55 @@
-"""Build the train, val and test LMDBs of a task and the mean image, from its lists."""
+"""Build the train, val and test LMDBs of a task and the mean image, after its lists.
+
+With --data they are built from the lists that lie in that folder.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.build import build_lmdbs, lmdb_record
-from datasets.folders import PARTS, DataFolder, lists_command
-from datasets.records import LmdbRecord, images_root
-from lib.cli import Parser, positive, run
-from lib.display import escaped
-from lib.errors import UserError
-from lib.machine import usable_cores
+from datasets.folders import RAW, SPLITS, DataFolder, data_folder
+from datasets.task_data import make_task_lists, make_task_lmdbs
+from datasets.tasks import get_task
+from lib.cli import Parser, positive, run, say, warn
 
 
 def main() -> None:
     """Build what is not up to date, and say what there is."""
     parser = Parser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, metavar="datasets/TASK")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--task", help="a task of tasks.toml")
+    what.add_argument("--data", type=Path, metavar="datasets/TASK")
+    parser.add_argument("--split", choices=SPLITS, default="by_image", help="(%(default)s)")
+    parser.add_argument("--split-seed", type=int, default=1, help="(%(default)s)")
+    parser.add_argument("--raw", type=Path, default=RAW, help="raw material (%(default)s)")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="default: as lists.json says")
-    parser.add_argument(
-        "--workers", type=positive, default=usable_cores(), help="default: all cores"
-    )
+    parser.add_argument("--workers", type=positive, help="default: all cores")
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave broken images out; lmdb.json names them"
     )
     parser.add_argument("--force", action="store_true", help="build again what is up to date")
     args = parser.parse_args()
-
-    folder = DataFolder(args.data)
-    if not folder.path.is_dir():
-        raise UserError(
-            f"no folder {folder.path}; make its lists with: {lists_command(folder.path)}"
+    folder = DataFolder(args.data) if args.data else None
+    if folder is None:
+        task = get_task(args.task)
+        folder = data_folder(task.name, seed=args.split_seed, split=args.split)
+        make_task_lists(
+            task,
+            folder,
+            raw=args.raw,
+            split=args.split,
+            split_seed=args.split_seed,
+            say=say,
+            warn=warn,
         )
-    record = None if args.force else lmdb_record(folder)
-    if record:
-        print(f"up to date: {_summary(folder, record)}")
-        return
-    root = args.images or images_root(folder)
-    record = build_lmdbs(folder, root, workers=args.workers, skip_broken=args.skip_broken)
-    print(f"built {_summary(folder, record)}")
-    if warned := record.decoder_warnings:
-        path, warning = next(iter(warned.items()))
-        print(f"{len(warned):,} images were read with a warning, as in {escaped(path)}: {warning}")
-
-
-def _summary(folder: DataFolder, record: LmdbRecord) -> str:
-    counts = ", ".join(f"{part} {record.images[part]:,}" for part in PARTS)
-    left_out = sum(len(record.left_out[part]) for part in PARTS)
-    tail = f"; {left_out:,} broken images left out (named in lmdb.json)" if left_out else ""
-    return f"the LMDBs and mean in {folder.path} ({counts} images{tail})"
+    make_task_lmdbs(
+        folder,
+        images=args.images,
+        workers=args.workers,
+        skip_broken=args.skip_broken,
+        force=args.force,
+        say=say,
+    )
 
 
 if __name__ == "__main__":

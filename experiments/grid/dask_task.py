@@ -20,11 +20,7 @@ def run_here(root: str, line: list[str], takes_gpu: bool, stop: str) -> dict[str
     worker = get_worker()
     host = socket.gethostname()
     folder = next(
-        (
-            each
-            for each in (Path(root), Path.cwd())
-            if (each / "experiments/grid/run_one.py").is_file()
-        ),
+        (each for each in (Path(root), Path.cwd()) if (each / "tools/run_one.py").is_file()),
         None,
     )
     if folder is None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.grid import cost
-from experiments.grid.definition import GRIDS, find_grid, load_grid, merge
+from experiments.grid.definition import find_grid, load_grid, merge
 from experiments.grid.run_status import (
     DONE,
     FAILED,
@@ -22,30 +22,21 @@ from experiments.grid.run_status import (
 )
 from experiments.paper.counted import counted
 from experiments.paper.valid_runs import InvalidRecord, RecordedRun, Records, read_runs
-from experiments.single_run.backups import is_aside
+from experiments.single_run.backups import is_backup
 from experiments.single_run.folder import PROTOTXTS, RUNS
 from experiments.single_run.plan import RunPlan
-from lib.cli import Parser, run
 from lib.files import readable
 
-_PAPER = ("table2", "table3", "table4", "figures")
+PAPER = ("table2", "table3", "table4", "figures")
 _DATASETS = Path("datasets")
 _MODELS = Path("models")
 
 
-def main() -> None:
-    """Print the state of each grid's runs, then times and disk."""
-    parser = Parser(description=__doc__)
-    parser.add_argument(
-        "--grid",
-        nargs="*",
-        default=[],
-        metavar="FILE",
-        help=f"TOML files, or names of those in {GRIDS} (default: {' '.join(_PAPER)})",
-    )
-    parser.add_argument("--all", action="store_true", help="also name each run that is missing")
-    arguments = parser.parse_args()
-    words = arguments.grid or list(_PAPER)
+def show(words: Sequence[str] = PAPER, *, missing_too: bool = False) -> None:
+    """Print the state of the runs of each grid (names or files), then times and disk.
+
+    With `missing_too` each run that is missing is named.
+    """
     grids = {word: load_grid(find_grid(word)) for word in words}
     runs = merge(*grids.values())
     records = read_runs()
@@ -55,7 +46,7 @@ def main() -> None:
         print(f"{word:<10} {_counts([by_name[str(each)] for each in planned])}")
     if len(grids) > 1:
         print(f"{'together':<10} {_counts(list(standings.values()))}")
-    _print_runs(standings, missing_too=arguments.all)
+    _print_runs(standings, missing_too=missing_too)
     _print_edited(records, runs)
     _print_others(records, runs)
     _print_invalid(records.invalid)
@@ -168,11 +159,11 @@ def _print_disk() -> None:
     print("\ndisk used:")
     for folder in (RUNS, PROTOTXTS, _DATASETS, _MODELS):
         print(f"  {folder!s:<17} {readable(_size(folder))}")
-    aside = [path for path in RUNS.glob("*/*") if path.is_dir() and is_aside(path)]
-    if aside:
-        size, runs = readable(sum(map(_size, aside))), counted(len(aside), "run")
-        print(f"  of {RUNS}, {size} in {runs} moved aside, which nothing needs:")
-        for path in sorted(aside):
+    backups = [path for path in RUNS.glob("*/*") if path.is_dir() and is_backup(path)]
+    if backups:
+        size, runs = readable(sum(map(_size, backups))), counted(len(backups), "run")
+        print(f"  of {RUNS}, {size} in {runs} backed up, which nothing needs:")
+        for path in sorted(backups):
             print(f"    {path}")
 
 
@@ -186,7 +177,3 @@ def _size(folder: Path) -> int:
             except OSError:
                 continue  # gone since
     return total
-
-
-if __name__ == "__main__":
-    run(main)

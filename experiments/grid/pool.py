@@ -138,11 +138,11 @@ class ThisMachine:
 
 def run_one_line(python: str, run: RunPlan, words: Sequence[str]) -> list[str]:
     """The command that runs a run, guarded."""
-    return [python, "-m", "experiments.grid.run_one", "--guarded", run.task, run.name, *words]
+    return [python, "-m", "tools.run_one", "--guarded", run.task, run.name, *words]
 
 
 def read_outcome(run: RunPlan, out: bytes, err: bytes, code: int) -> Outcome:
-    """What experiments.grid.run_one said of a run, by its standard output."""
+    """What tools.run_one said of a run, by its standard output."""
     try:
         said = json.loads(out.splitlines()[-1])
         return Outcome(run, said["state"], said["reason"], said["seconds"])

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
@@ -23,14 +24,13 @@ from experiments.grid.run_status import (
     FAILED,
     INTERRUPTED,
     Standing,
-    grid_lock,
     make_log,
     stand,
-    train_lock,
 )
 from experiments.single_run.folder import RunFolder, check_run_name, run_folder
-from lib.cli import Parser, run
+from experiments.single_run.run_lock import grid_lock, train_lock
 from lib.exclusive_lock import exclusive_lock
+from lib.parent import PARENT_IS_GONE
 from prototxt.settings import Settings
 
 # Variables of make: what the environment, or the make above, says of them is not meant for a run.
@@ -41,20 +41,17 @@ _OURS = {
 }
 
 
-def main() -> None:
-    """Parse the words, run, and say what became of it."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("task", help="task of the run")
-    parser.add_argument("run", help="name of the run")
-    parser.add_argument("words", nargs="*", metavar="NAME=value", help="variables of the make line")
-    parser.add_argument("--guarded", action="store_true", help="stop when standard input closes")
-    arguments = parser.parse_args()
-    check_run_name(arguments.run)
+def run_one(task: str, run: str, words: Sequence[str], *, guarded: bool) -> None:
+    """Run a run by the make line of these words, and print what became of it.
+
+    `guarded`: stop, with a snapshot, when standard input closes.
+    """
+    check_run_name(run)
     began = time.monotonic()
-    once = Once(run_folder(arguments.task, arguments.run))
-    if arguments.guarded:
+    once = Once(run_folder(task, run))
+    if guarded:
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
-    standing = once.go(["make", "--no-print-directory", arguments.task, *arguments.words])
+    standing = once.go(["make", "--no-print-directory", task, *words])
     print(
         json.dumps(
             {
@@ -64,6 +61,11 @@ def main() -> None:
             }
         )
     )
+
+
+# What stops a run, or a grid, in good order.
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, PARENT_IS_GONE)
+REPEATED = (signal.SIGINT, signal.SIGTERM)  # by a person, who means it; the others come together
 
 
 class Once:
@@ -77,7 +79,7 @@ class Once:
 
     def go(self, line: list[str]) -> Standing:
         """Wait until nobody else is at the run, then run the make line to its end."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPS:
             signal.signal(number, self._on_signal)
         try:
             self.waiting = True
@@ -116,7 +118,9 @@ class Once:
             return standing
         return Standing(FAILED, f"{_last_line(log)} (make ended with {code})")
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.asked and number not in REPEATED:
+            return
         again, self.asked = self.asked, True
         if self.waiting:
             raise KeyboardInterrupt
@@ -142,7 +146,3 @@ def _stop_at_end_of_input() -> None:
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "no word from make")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -13,6 +13,7 @@ from experiments.single_run.folder import RunFolder
 from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.results_json import read_results
 from experiments.single_run.run_json import RunRecord, read_run_record
+from experiments.single_run.run_lock import grid_lock, train_lock
 from lib.errors import UserError
 from lib.exclusive_lock import is_locked
 
@@ -66,16 +67,6 @@ def stand(folder: RunFolder, *, locks: bool = True) -> Standing:
     if (error_said := last_error(folder)) is not None:
         return Standing(FAILED, error_said, progress.share, progress.images, progress.seconds)
     return progress
-
-
-def grid_lock(folder: RunFolder) -> Path:
-    """Held by a grid as long as it is at a run; beside the run's folder, which may be renamed."""
-    return folder.path.with_name(f".{folder.path.name}.grid.lock")
-
-
-def train_lock(folder: RunFolder) -> Path:
-    """Held by experiments.single_run.training and by its Caffe."""
-    return folder.path.with_name(f".{folder.path.name}.lock")
 
 
 def make_log(folder: RunFolder) -> Path:

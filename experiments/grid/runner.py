@@ -7,23 +7,25 @@ no other; interrupted, the same line goes on where it was.
 
 from __future__ import annotations
 
-import argparse
 import signal
 import textwrap
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from datasets.catalogue import RAW
 from datasets.catalogue import missing as missing_material
 from datasets.tasks import get_task
 from experiments.grid import cost
 from experiments.grid.dask_pool import DaskPool
-from experiments.grid.definition import GRIDS, find_grid, grid_names, load_grid, merge
+from experiments.grid.definition import GRIDS, find_grid, load_grid, merge
 from experiments.grid.machine import find_places
 from experiments.grid.pool import Outcome, Pool, ThisMachine
 from experiments.grid.prepare import prepare
+from experiments.grid.run_one import REPEATED, STOPS
 from experiments.grid.run_status import (
     DONE,
     FAILED,
@@ -41,49 +43,44 @@ from experiments.single_run.folder import RUNS
 from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.plan import RunPlan
 from experiments.single_run.results_json import read_results
-from lib.cli import Parser, bar, positive, run
+from lib.cli import bar
 from lib.errors import UserError
 from lib.files import require_space
 
 _TICK = 0.2  # seconds between two looks at what has ended
 _LOOK = 5.0  # seconds between two looks at how far the runs are
 
-EPILOG = """\
-several machines:
-  All see the project's folder (NFS, Lustre, ...) under the same path. Then
-    .venv/bin/dask scheduler                                      on one of them: prints tcp://...
-    .venv/bin/dask worker tcp://... --nthreads 1 --resources GPU=1     on each, for each GPU
-    .venv/bin/dask worker tcp://... --nthreads 8                  or without GPUs: 8 runs at a time
-    make grid GRID=... SCHEDULER=tcp://...
-  A run whose worker dies goes on elsewhere from its last snapshot. Locks (flock) must reach over
-  the machines: NFS and Lustre do so unless mounted with local locks (local_lock, localflock).
 
-slurm:
-  Install dask-jobqueue into .venv and start the workers as jobs from a Python on the login node:
-    from dask_jobqueue import SLURMCluster
-    cluster = SLURMCluster(cores=1, processes=1, memory="8GB", walltime="24:00:00",
-        python=".venv/bin/python", job_extra_directives=["--gres=gpu:1"],
-        worker_extra_args=["--resources", "GPU=1", "--lifetime", "23h50m"])
-    cluster.scale(jobs=8)
-    print(cluster.scheduler_address)      # SCHEDULER=; leave this Python running
-  --lifetime ends a worker before Slurm does: its run takes a snapshot, and another job goes on.
-"""
+@dataclass(frozen=True)
+class Options:
+    """How a grid is run; none of it decides what comes out."""
+
+    raw: Path = RAW
+    gpu: str = "auto"  # numbers of GPUs (0,1), none, auto: all
+    threads: int | None = None  # BLAS threads of each run; None: as many as there is room for
+    side_by_side: int | None = None  # runs at a time; None: as many as there is room for
+    scheduler: str | None = None  # of Dask; None: this machine
+    keep_all: bool = False  # snapshots
+    skip_broken: bool = False  # images
 
 
-def main() -> None:
-    """Parse the flags, run the grid, and fail if a run failed."""
-    arguments = _flags().parse_args()
-    runs = merge(*(load_grid(find_grid(word)) for word in arguments.grid))
-    outcomes = Grid(runs, arguments).go()
-    _write_tables([path for path in map(find_grid, arguments.grid) if path.parent != GRIDS])
+def run_grids(words: Sequence[str], options: Options) -> None:
+    """Run the runs of these grids (names or files) that are not done yet; then their tables.
+
+    Raises UserError, naming each failed run and why; KeyboardInterrupt when it was interrupted.
+    """
+    paths = [find_grid(word) for word in words]
+    runs = merge(*(load_grid(path) for path in paths))
+    outcomes = Grid(runs, options).go()
+    _write_tables([path for path in paths if path.parent != GRIDS])
     _summarise(runs, outcomes)
 
 
 class Grid:
     """One call's worth of a grid."""
 
-    def __init__(self, runs: Sequence[RunPlan], arguments: argparse.Namespace) -> None:
-        self.arguments = arguments
+    def __init__(self, runs: Sequence[RunPlan], options: Options) -> None:
+        self.options = options
         self.runs = runs
         self.todo = [run for run in runs if stand(run.folder).state != DONE]
         self.interruptions = 0
@@ -95,15 +92,15 @@ class Grid:
         print(f"grid: {counted(len(self.runs), 'run')}, {done} done already")
         if not self.todo:
             return []
-        words = [f"RAW={self.arguments.raw}"]
-        data_words = [*words, *(["SKIP_BROKEN=1"] if self.arguments.skip_broken else [])]
-        words += ["KEEP=all"] if self.arguments.keep == "all" else []
+        words = [f"RAW={self.options.raw}"]
+        data_words = [*words, *(["SKIP_BROKEN=1"] if self.options.skip_broken else [])]
+        words += ["KEEP=all"] if self.options.keep_all else []
         with_material = [run for run in self.todo if self._has_material(run)]
         pool = self._pool(with_material, words)
         try:
             require_space(
                 RUNS,
-                cost.space(with_material, pool.side_by_side, keep_all=self.arguments.keep == "all"),
+                cost.space(with_material, pool.side_by_side, keep_all=self.options.keep_all),
                 f"{counted(len(with_material), 'run')} to do",
             )
             unready = {each.run: each.reason for each in prepare(self.todo, data_words)}
@@ -115,7 +112,7 @@ class Grid:
         return self.outcomes
 
     def _pool(self, runs: Sequence[RunPlan], words: Sequence[str]) -> ThisMachine | DaskPool:
-        asked = self.arguments
+        asked = self.options
         if asked.scheduler:
             threads = [f"THREADS={asked.threads or 1}"]
             return DaskPool(asked.scheduler, [*threads, *words], use_gpus=asked.gpu != "none")
@@ -129,11 +126,11 @@ class Grid:
         return ThisMachine(places, words)
 
     def _has_material(self, run: RunPlan) -> bool:
-        return not missing_material(get_task(run.task), self.arguments.raw)
+        return not missing_material(get_task(run.task), self.options.raw)
 
     def _follow(self, pool: Pool) -> None:
         """Look after the pool until nothing is open, telling how far it is."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in STOPS}
         for number in before:
             signal.signal(number, self._on_signal)
         progress = Progress(self.todo, self.outcomes)
@@ -160,8 +157,9 @@ class Grid:
             told = {outcome.run for outcome in self.outcomes}
             self.outcomes += [Outcome(run, INTERRUPTED) for run in self.todo if run not in told]
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self.interruptions += 1
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if not self.interruptions or number in REPEATED:
+            self.interruptions += 1
 
 
 class Progress:
@@ -272,37 +270,3 @@ def _write_tables(own: Sequence[Path]) -> None:
     for path in own:
         shown, *_ = write_table(grid_table(path, records))
         print(f"table: {shown}")
-
-
-def _flags() -> argparse.ArgumentParser:
-    parser = Parser(
-        description=__doc__,
-        epilog=EPILOG,
-    )
-    parser.add_argument(
-        "--grid",
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help=f"TOML files, or names of those in {GRIDS}: {' '.join(grid_names())}",
-    )
-    parser.add_argument(
-        "--scheduler", metavar="tcp://HOST:PORT", help="run on the workers of this Dask scheduler"
-    )
-    parser.add_argument(
-        "--side-by-side", type=positive, metavar="N", help="runs at a time on this machine"
-    )
-    parser.add_argument("--threads", type=positive, metavar="N", help="BLAS threads of each run")
-    parser.add_argument(
-        "--gpu", default="auto", metavar="0,1|none|auto", help="GPUs to use (%(default)s: all)"
-    )
-    parser.add_argument("--keep", choices=("some", "all"), default="some", help="snapshots to keep")
-    parser.add_argument("--raw", type=Path, default=Path("datasets/raw"), help="raw material")
-    parser.add_argument(
-        "--skip-broken", action="store_true", help="leave broken images out of the LMDBs"
-    )
-    return parser
-
-
-if __name__ == "__main__":
-    run(main)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from experiments.single_run import json_records
-from experiments.single_run.backups import is_aside
+from experiments.single_run.backups import is_backup
 from experiments.single_run.edits import Edits, find_edits
 from experiments.single_run.folder import RUNS, RunFolder
 from experiments.single_run.plan import RunPlan, without_seed
@@ -154,7 +154,7 @@ def _folders(root: Path) -> Iterator[Path]:
     """The folders of runs, without those moved aside and those where nothing has begun."""
     for task in sorted(_visible_folders(root)):
         for path in sorted(_visible_folders(task)):
-            if not is_aside(path) and any(
+            if not is_backup(path) and any(
                 (path / name).exists() for name in ("run.json", "results.json", "curve.csv")
             ):
                 yield path

@@ -1,4 +1,4 @@
-"""Runs of other files than today's: moved aside as RUN.old-1, RUN.old-2, ..., and brought back."""
+"""Runs of other files than today's: backed up as RUN.old-1, RUN.old-2, ..., and restored."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _WITHOUT_WORK = {
 _NAME = re.compile(r"(?P<run>.+)\.old-(?P<number>\d+)")
 
 
-def is_aside(folder: Path) -> bool:
-    """Whether a run's folder is one that was moved aside."""
+def is_backup(folder: Path) -> bool:
+    """Whether a run's folder is a backup."""
     return _NAME.fullmatch(folder.name) is not None
 
 
@@ -43,22 +43,22 @@ def _has_other_files(folder: RunFolder) -> bool:
     )
 
 
-def set_aside(folder: RunFolder) -> Path:
+def back_up_run(folder: RunFolder) -> Path:
     """Move a run's folder to the next free RUN.old-N; return where it is now."""
     number = 1
-    while (aside := _numbered(folder, number)).exists():
+    while (backup := _numbered(folder, number)).exists():
         number += 1
-    folder.path.rename(aside)
-    return aside
+    folder.path.rename(backup)
+    return backup
 
 
-def bring_back(folder: RunFolder, inputs: dict[str, str]) -> str | None:
-    """Put the newest run that was moved aside and is of `inputs` in the place of `folder`.
+def restore_run(folder: RunFolder, inputs: dict[str, str]) -> str | None:
+    """Put the newest backup that is of `inputs` in the place of `folder`.
 
-    What is there now is moved aside in its turn. Returns a sentence that says so, or None when
+    What is there now is backed up in its turn. Returns a sentence that says so, or None when
     there is no such run. Killed in between, the next call finds all there is.
     """
-    for old in sorted(all_aside(folder), key=_number, reverse=True):
+    for old in sorted(backups_of(folder), key=_number, reverse=True):
         try:
             record = read_run_record(old / folder.record.name)
         except InvalidRecord:
@@ -67,7 +67,7 @@ def bring_back(folder: RunFolder, inputs: dict[str, str]) -> str | None:
             continue
         instead = ""
         if has_work(folder) or _has_other_files(folder):
-            instead = f", and what was there is now {set_aside(folder)}"
+            instead = f", and what was there is now {back_up_run(folder)}"
         elif folder.path.exists():
             shutil.rmtree(folder.path)
         old.rename(folder.path)
@@ -75,8 +75,8 @@ def bring_back(folder: RunFolder, inputs: dict[str, str]) -> str | None:
     return None
 
 
-def all_aside(folder: RunFolder) -> list[Path]:
-    """The folders of a run that were moved aside."""
+def backups_of(folder: RunFolder) -> list[Path]:
+    """The backups of a run."""
     return [
         path
         for path in folder.path.parent.glob("*.old-*")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from lib.caffe.client import Event
 from lib.errors import UserError
 from lib.files import write_text
 
@@ -28,16 +30,51 @@ class Point:
 class Curve:
     """The points of a run, written to its curve.csv as they come."""
 
-    def __init__(self, path: Path, until: int | None) -> None:
+    def __init__(self, path: Path, until: int | None, *, images: int) -> None:
         """Go on with the curve at `path` after iteration `until`; None begins a new one.
 
-        Points after `until` are dropped: a resumed training makes them again.
+        Points after `until` are dropped: a resumed training makes them again. `images` are the
+        training images of an epoch; `batch` must be set before the first point is added.
         """
         self.path = path
+        self.images = images
+        self.batch = 0  # images a weight update
+        self._since: list[Event] = []  # iterations since the last point
         self.points: list[Point] = []
         if until is not None and path.exists():
             self.points = [point for point in read(path) if point.iteration <= until]
         write_text(path, _lines([asdict(point) for point in self.points], header=True))
+        self._began = time.monotonic() - (self.points[-1].seconds if self.points else 0.0)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training and validation so far, those of earlier sessions included."""
+        return time.monotonic() - self._began
+
+    def iteration(self, event: Event) -> None:
+        """The worker has done an iteration; it says when a point is due."""
+        self._since.append(event)
+        if event["curve"]:
+            self.add_point(event["iteration"])
+
+    def add_point(self, iteration: int, validated: Event | None = None) -> None:
+        """Add a point of the iterations since the last one, and of a validation, if there was."""
+        images = sum(event["images"] for event in self._since)
+        seconds = sum(event["seconds"] for event in self._since)
+        loss = sum(event["loss"] * event["images"] for event in self._since)
+        self.add(
+            Point(
+                iteration=iteration,
+                epoch=round(iteration * self.batch / self.images, 4),
+                lr=self._since[-1]["lr"] if images else None,
+                train_loss=loss / images if images else None,
+                images_per_s=round(images / seconds, 2) if images else None,
+                seconds=round(self.elapsed, 3),
+                val_loss=validated["loss"] if validated else None,
+                val_accuracy=validated["accuracy"] if validated else None,
+            )
+        )
+        self._since = []
 
     def add(self, point: Point) -> None:
         """Append a point."""
@@ -47,11 +84,6 @@ class Curve:
                 handle.write(_lines([asdict(point)], header=False))
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from None
-
-    @property
-    def seconds(self) -> float:
-        """Time that the points took."""
-        return self.points[-1].seconds if self.points else 0.0
 
     @property
     def last_validated(self) -> int:

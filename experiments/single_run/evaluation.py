@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,33 +15,33 @@ from datasets.folders import DataFolder
 from datasets.imagelist import read_classes, read_list
 from datasets.records import read_lmdb_record
 from experiments.single_run.confusion import draw_confusion
-from experiments.single_run.folder import RunFolder, check_run_name, run_folder
+from experiments.single_run.folder import RunFolder
 from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.metrics import Scores, score
+from experiments.single_run.plan import RunPlan
 from experiments.single_run.results_json import Results, Tested, read_results, write_results
 from experiments.single_run.run_json import TRAINED, now, read_run_record
 from lib.caffe.client import Event
-from lib.caffe.device import Device, add_device_flags, pick_device
-from lib.cli import Parser, bar, run
+from lib.caffe.device import Device
+from lib.cli import bar
 from lib.display import escaped
 from lib.errors import UserError
 from lib.files import sha256, whole_file
 
 
-def main() -> None:
-    """Parse the flags and test."""
-    arguments = _flags().parse_args()
-    check_run_name(arguments.run)
-    folder = run_folder(arguments.task, arguments.run)
-    data = DataFolder(arguments.data)
+def evaluate(plan: RunPlan, device: Callable[[], Device], *, force: bool = False) -> None:
+    """Test a trained run, unless it is tested already (or `force`), and print its results.
+
+    Raises UserError for a run that is not trained, and for weights that are not those that its
+    training gave.
+    """
+    folder, data = plan.folder, plan.data
     record = read_run_record(folder.record)
     if not record or record.state != TRAINED or not folder.final.exists():
         state = record.state if record else "not there"
         raise UserError(f"{folder.path} is {state}: it can be tested once it is trained")
     if not data.list("test").is_file():
-        raise UserError(
-            f"{data.list('test')} is missing: `make lists TASK={arguments.task}` makes it"
-        )
+        raise UserError(f"{data.list('test')} is missing: `make lists TASK={plan.task}` makes it")
     tested = Tested(weights=sha256(folder.final), list=sha256(data.list("test")))
     if record.final is not None and tested.weights != record.final:
         raise UserError(
@@ -49,14 +49,14 @@ def main() -> None:
             f"{folder.record.name}): put that file back, or train again with FORCE=1"
         )
     results = _kept_results(folder)
-    if arguments.force or results is None or results.tested != tested:
+    if force or results is None or results.tested != tested:
         results = score_weights(
             folder.final,
             folder.train_val,
             data,
-            pick_device(arguments.gpu, arguments.threads),
+            device(),
             out=folder.path,
-            task=arguments.task,
+            task=plan.task,
             tested=tested,
         )
         write_results(folder.results, results)  # last, when all else is there
@@ -216,17 +216,3 @@ def _print_left_out(data: DataFolder) -> None:
     counts = [f"{part} {len(images)}" for part, images in left_out.items() if images]
     if counts:
         print(f"left out as broken: {', '.join(counts)} images; {data.lmdb_record} names them")
-
-
-def _flags() -> argparse.ArgumentParser:
-    parser = Parser(description=__doc__)
-    parser.add_argument("--task", required=True, help="task of the run")
-    parser.add_argument("--run", required=True, help="name of the run")
-    parser.add_argument("--data", type=Path, required=True, help="data folder: lists and LMDBs")
-    parser.add_argument("--force", action="store_true", help="test again")
-    add_device_flags(parser)
-    return parser
-
-
-if __name__ == "__main__":
-    run(main)

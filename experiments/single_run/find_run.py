@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from experiments.single_run.backups import is_aside
+from experiments.single_run.backups import is_backup
 from experiments.single_run.folder import RUNS, RunFolder
 from lib.errors import UserError, unknown
 from lib.files import write_text
@@ -77,7 +77,7 @@ def _runs(root: Path) -> list[Path]:
     return sorted(
         path.parent
         for path in root.glob("*/*/run.json")
-        if not is_aside(path.parent) and not path.parent.name.startswith(".")
+        if not is_backup(path.parent) and not path.parent.name.startswith(".")
     )
 
 

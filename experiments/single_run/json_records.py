@@ -34,7 +34,7 @@ class InvalidRecord(UserError):
     """A record that can't be used: its file, and why in one line."""
 
     def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"{path}: {why}; move it away, or that folder")
+        super().__init__(f"{path}: {why}; move that folder away")
         self.path = path
         self.why = why
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -24,7 +24,11 @@ from prototxt.caffenet import SCENARIOS
 from prototxt.settings import Settings
 
 # The states of a run.
-TRAINING, INTERRUPTED, FAILED, TRAINED = "training", "interrupted", "failed", "trained"
+TRAINING: Final = "training"
+INTERRUPTED: Final = "interrupted"
+FAILED: Final = "failed"
+TRAINED: Final = "trained"
+State = Literal["training", "interrupted", "failed", "trained"]
 
 
 class Session(msgspec.Struct, kw_only=True):
@@ -65,7 +69,7 @@ class RunRecord(RecordKind, kw_only=True):
 
     WHAT = "a run's record"
 
-    state: Literal["training", "interrupted", "failed", "trained"]
+    state: State
     reason: str | None = None  # why it is not trained
     # What it is.
     task: str

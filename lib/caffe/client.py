@@ -16,6 +16,7 @@ from lib.caffe.cuda_driver import find_driver
 from lib.caffe.failures import explain, last_exception
 from lib.caffe.process import Ended, Event, WorkerProcess
 from lib.errors import UserError
+from lib.parent import PARENT_IS_GONE
 
 PROJECT = Path(__file__).resolve().parents[2]
 INSTALLED = PROJECT / ".caffe" / "bin" / "python"
@@ -28,7 +29,7 @@ class NoEngineError(UserError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The worker ended in good order because the user asked for it (Ctrl-C or SIGTERM)."""
+    """The worker ended in good order because the user asked for it (Ctrl-C, SIGTERM, SIGHUP)."""
 
 
 @dataclass(frozen=True)
@@ -177,8 +178,8 @@ def _passing_on_signals(worker: WorkerProcess) -> Iterator[threading.Event]:
         return
     before = {
         number: signal.signal(number, pass_on)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN  # nohup's word is law
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, PARENT_IS_GONE)
+        if signal.getsignal(number) is not signal.SIG_IGN  # as nohup leaves it
     }
     try:
         yield asked

@@ -34,7 +34,7 @@ class Device:
     gpu: int | None
 
 
-def pick_device(asked: str, threads: int | None) -> Device:
+def pick_device(asked: str = "auto", threads: int | None = None) -> Device:
     """The engine and device that the flags --gpu (`asked`) and --threads ask for.
 
     Raises UserError when there is no engine, or a GPU is asked for that it cannot use.

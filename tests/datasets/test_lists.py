@@ -75,7 +75,7 @@ def test_unchanged_lists_keep_their_times(place: Path) -> None:
     again = make(place)
     assert "(as before)" in again.stdout
     assert {file.stat().st_mtime for file in files} == {1_000_000_000}
-    assert make(place, "--seed", "2").returncode == 0
+    assert make(place, "--split-seed", "2").returncode == 0
     data = DataFolder(place / "data")
     assert data.list("train").stat().st_mtime > 1_000_000_000
     assert data.classes.stat().st_mtime == 1_000_000_000  # the same classes
@@ -120,14 +120,14 @@ Path.replace = replace
 from tools.lists import main
 main()
 """
-    arguments = ["--task", "small", "--tasks", str(place / "tasks.toml"), "--seed", "2"]
+    arguments = ["--task", "small", "--tasks", str(place / "tasks.toml"), "--split-seed", "2"]
     arguments += ["--raw", str(place / "raw"), "--data-folder", str(place / "data")]
     done = subprocess.run([sys.executable, "-c", killer, *arguments])
     assert done.returncode == -9
     folder = DataFolder(place / "data")
     with pytest.raises(UserError, match="no lists in"):
         read_record(folder)
-    assert make(place, "--seed", "2").returncode == 0
+    assert make(place, "--split-seed", "2").returncode == 0
     assert read_record(folder).seed == 2
     left = {path.name for path in folder.path.iterdir()}
     assert left >= {"classes.txt", "train.txt", "val.txt", "test.txt", "lists.json"}

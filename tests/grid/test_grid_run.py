@@ -120,7 +120,7 @@ def start(project: SmallProject) -> Iterator[Start]:
 
 
 def grid(name: str, *more: str) -> list[str]:
-    return ["experiments.grid.runner", "--grid", name, "--gpu", "none", *more]
+    return ["tools.grid", "--grid", name, "--gpu", "none", *more]
 
 
 def test_a_grid_fails_stops_goes_on_and_ends(
@@ -164,7 +164,7 @@ settings = {{epochs = 4, batch = 8}}
     assert 2 <= len(done) < 9
     before = {run: (project.path / run.folder.record).stat().st_mtime_ns for run in done}
 
-    status = project.python("experiments.grid.overview", "--grid", "my.toml")
+    status = project.python("tools.status", "--grid", "my.toml")
     assert f"{len(done)} done, 1 failed" in status.stdout
     assert "LNR" in status.stdout
     again = start(*grid("my.toml", "--side-by-side", "2"), log=log)
@@ -204,7 +204,7 @@ settings = {{epochs = 4, batch = 8}}
     ended = project.python(*grid("my.toml"))
     assert ended.returncode == 0
     assert "10 runs, 10 done already" in ended.stdout
-    status = project.python("experiments.grid.overview", "--grid", "my.toml")
+    status = project.python("tools.status", "--grid", "my.toml")
     assert "10 runs: 10 done" in status.stdout
     assert "left:" not in status.stdout
 
@@ -342,7 +342,7 @@ settings = {{epochs = 4, batch = 8}}
     ]
     workers = [dask.worker("--resources", "GPU=1") for _ in range(2)]
     log = tmp_path / "grid.log"
-    words = ["experiments.grid.runner", "--grid", "dask.toml", "--scheduler", dask.address]
+    words = ["tools.grid", "--grid", "dask.toml", "--scheduler", dask.address]
     process = start(*words, log=log)
     # Dask may begin with any two of them.
     wait_for(lambda: any(has_snapshot(project, run) for run in runs), "a first snapshot")
@@ -380,7 +380,7 @@ settings = {{epochs = 4, batch = 8}}
     prepare(project, runs[1], plan(max_iter=100_000, test_interval=500, snapshot=500))
     dask.worker()
     log = tmp_path / "grid.log"
-    words = ["experiments.grid.runner", "--grid", "stopped.toml", "--scheduler", dask.address]
+    words = ["tools.grid", "--grid", "stopped.toml", "--scheduler", dask.address]
     process = start(*words, log=log)
     wait_for(lambda: any(has_snapshot(project, run) for run in runs), "a first snapshot")
     process.send_signal(signal.SIGINT)
@@ -400,7 +400,7 @@ inits = ["run:{TASK}/first"]
 seeds = [31]
 """)
     words = [
-        "experiments.grid.runner",
+        "tools.grid",
         "--grid",
         "nowhere.toml",
         "--scheduler",

@@ -204,7 +204,7 @@ def test_a_grid_is_a_file_or_one_of_the_projects(
 
 def test_help_names_all_grids() -> None:
     assert {"table2", "table3", "table4", "figures"} <= set(grids_there())
-    for program in ("experiments.grid.runner", "tools.table"):
+    for program in ("tools.grid", "tools.table"):
         done = subprocess.run(
             [sys.executable, "-m", program, "--help"],
             cwd=PROJECT,

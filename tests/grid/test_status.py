@@ -44,7 +44,7 @@ def paper() -> list[RunPlan]:
 
 def status(*words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.grid.overview", *words],
+        [sys.executable, "-m", "tools.status", *words],
         env=dict(os.environ, PYTHONPATH=str(PROJECT)),
         capture_output=True,
         text=True,
@@ -160,13 +160,13 @@ def test_killed_is_not_running() -> None:
     assert stand(elsewhere.folder).state == RUNNING
 
 
-def test_what_was_moved_aside_is_shown_with_its_size() -> None:
-    assert "moved aside" not in status("--grid", "table2")
+def test_what_was_backed_up_is_shown_with_its_size() -> None:
+    assert "backed up" not in status("--grid", "table2")
     run = paper()[0]
     old = make_run(RUNS, run).rename(run.folder.path.with_name(f"{run.name}.old-1"))
     (old / "final.caffemodel").write_bytes(bytes(3_000_000))
     said = status("--grid", "table2")
-    assert "3.0 MB in 1 run moved aside" in said
+    assert "3.0 MB in 1 run backed up" in said
     assert str(old) in said
     assert "45 runs: 45 missing" in said
 

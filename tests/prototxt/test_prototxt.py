@@ -391,7 +391,7 @@ def tool(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project's root of its own, so that paths relative to it are tried as a user has them."""
     root = tmp_path_factory.mktemp("project")
-    for room in ("lib", "prototxt", "datasets", "experiments", "tools"):
+    for room in ("lib", "prototxt", "datasets", "experiments", "models", "tools"):
         for file in (PROJECT / room).glob("**/*.py"):
             place = root / file.relative_to(PROJECT)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -439,7 +439,8 @@ def data(project: Path, caffe_bin: Callable[[str], Path]) -> Path:
 def flags(run: str, *more: str) -> list[str]:
     """The tool's flags for a run of the tiny task: one update of 2 x 2 images."""
     return [
-        *("--task", "tiny", "--data", DATA, "--out", f"prototxt/tiny/{run}"),
+        *("--task", "tiny", "--init", "scratch", "--gpu", "none"),
+        *("--data", DATA, "--out", f"prototxt/tiny/{run}"),
         *("--snapshot-prefix", f"experiments/runs/tiny/{run}/snapshots/caffenet"),
         *("--epochs", "0.5", "--batch", "4", "--device-batch", "2", *more),
     ]

@@ -53,7 +53,7 @@ def test_a_training_ends_and_names_the_lmdb(world: World, damage: str) -> None:
 def test_a_test_ends_and_names_the_record(world: World, tmp_path: Path) -> None:
     world.write("a", Plan(max_iter=1))
     train(world.job("a"))
-    nets = world.job("a").prototxts
+    nets = world.job("a").plan.prototxts
     flip_a_pixel("test", 2)
     with pytest.raises(UserError, match=r"test_lmdb is damaged or was replaced: record 2 "):
         score_weights(

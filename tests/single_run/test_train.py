@@ -21,19 +21,21 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tqdm import tqdm
 
-from experiments.single_run import record as records
-from experiments.single_run.backups import all_aside
+from experiments.single_run import run_json as records
+from experiments.single_run.backups import backups_of
 from experiments.single_run.curve import Point, read
 from experiments.single_run.fingerprint import digest
 from experiments.single_run.snapshots import Snapshot, Snapshots
 from experiments.single_run.training import train
 from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
+from tests.old_records import write_as_before
 from tests.small_world import CLASSES, COUNTS, DATA, TASK, Plan, World, edit, inputs
 
 LONG = Plan(max_iter=400, snapshot=20, test_interval=15)
@@ -87,7 +89,7 @@ def prefix(world: World, name: str) -> Path:
 def own(world: World, name: str) -> Snapshots:
     """The snapshots of a run, as it sees them."""
     known = record(world, name)
-    return Snapshots(prefix(world, name), digest(known["inputs"]), known["id"])
+    return Snapshots(prefix(world, name), digest(known.inputs), known.id)
 
 
 def snapshots(prefix: Path) -> list[Snapshot]:
@@ -101,8 +103,8 @@ def points(world: World, name: str) -> list[Point]:
     return read(world.folder(name).curve)
 
 
-def record(world: World, name: str) -> records.Record:
-    found = records.read(world.folder(name).record)
+def record(world: World, name: str) -> Any:
+    found = records.read_run_record(world.folder(name).record)
     assert found
     return found
 
@@ -189,15 +191,15 @@ def test_the_record_of_a_run(world: World, capsys: pytest.CaptureFixture[str]) -
     world.write("a")
     train(world.job("a"))
     found = record(world, "a")
-    assert found["state"] == records.TRAINED
-    assert (found["batch"], found["max_iter"], found["iteration"]) == (8, 12, 12)
-    assert found["sittings"][0]["engine"]["caffe"].startswith("1.0")
-    assert found["sittings"][0]["resumed_from"] is None
-    assert set(found["inputs"]) >= {"train_val", "deploy", "solver", "train", "val", "test", "mean"}
-    assert all(layer["changed"] for layer in found["layers"])
+    assert found.state == records.TRAINED
+    assert (found.batch, found.max_iter, found.iteration) == (8, 12, 12)
+    assert found.sessions[0].engine["caffe"].startswith("1.0")
+    assert found.sessions[0].resumed_from is None
+    assert set(found.inputs) >= {"train_val", "deploy", "solver", "train", "val", "test", "mean"}
+    assert all(layer.changed for layer in found.layers)
     curve = points(world, "a")
     best = max(point.val_accuracy for point in curve if point.val_accuracy is not None)
-    assert found["best"]["val_accuracy"] == best
+    assert found.best.val_accuracy == best
     assert [point.lr for point in curve[1:]] == [0.01] * 6 + [0.005] * 6
     folder = world.folder("a")
     for name in ("train_val", "deploy", "solver"):
@@ -206,7 +208,14 @@ def test_the_record_of_a_run(world: World, capsys: pytest.CaptureFixture[str]) -
     left = sorted(path.name for path in folder.path.iterdir())
     assert left == sorted(
         [
-            *("best.caffemodel", "caffe.log", "curve.csv", "curve.png", "deploy.prototxt"),
+            *(
+                "best.caffemodel",
+                "caffe.log",
+                "curve.csv",
+                "curve.pdf",
+                "curve.png",
+                "deploy.prototxt",
+            ),
             *("final.caffemodel", "run.json", "snapshots", "solver.prototxt", "train_val.prototxt"),
         ]
     )
@@ -234,9 +243,9 @@ def test_killed_at_random_moments_and_resumed(world: World, uninterrupted: str) 
     assert world.folder("a").best.read_bytes() == world.folder("whole").best.read_bytes()
     wanted = [(p.iteration, p.val_accuracy) for p in points(world, "whole")]
     assert [(p.iteration, p.val_accuracy) for p in points(world, "a")] == wanted
-    assert record(world, "a")["state"] == records.TRAINED
-    assert record(world, "a")["layers"] == record(world, "whole")["layers"]
-    resumed = [sitting["resumed_from"] for sitting in record(world, "a")["sittings"]]
+    assert record(world, "a").state == records.TRAINED
+    assert record(world, "a").layers == record(world, "whole").layers
+    resumed = [sitting.resumed_from for sitting in record(world, "a").sessions]
     assert any(resumed)
 
 
@@ -246,8 +255,8 @@ def test_a_killed_worker_is_gone_on_with(world: World, uninterrupted: str) -> No
     wait(process, lambda: bool(snapshots(prefix(world, "a"))))
     os.kill(worker_of(process), signal.SIGKILL)
     process.join()
-    assert record(world, "a")["state"] == records.FAILED
-    assert "SIGKILL" in record(world, "a")["reason"]
+    assert record(world, "a").state == records.FAILED
+    assert "SIGKILL" in record(world, "a").reason
     train(world.job("a"))
     assert world.weights("a") == uninterrupted
 
@@ -267,7 +276,7 @@ def test_ctrl_c_and_again(world: World, uninterrupted: str) -> None:
     assert newest
     assert f"goes on from iteration {newest.iteration}" in said
     assert "Traceback" not in said
-    assert record(world, "a")["state"] == records.INTERRUPTED
+    assert record(world, "a").state == records.INTERRUPTED
     again = world.tool("a")
     assert again.returncode == 0, again.stderr
     assert f"goes on from {newest.state}" in again.stdout
@@ -304,9 +313,9 @@ def test_a_snapshot_without_its_marker_is_taken_for_one_of_caffe_train(
     os.truncate(newest.marker, left)
     kept = [path.read_bytes() for path in (newest.weights, newest.state)]
     train(world.job(interrupted))
-    session = record(world, interrupted)["sittings"][-1]
-    assert session["resumed_from"] == str(newest.state)
-    assert session["resumed_from_caffe_train"]
+    session = record(world, interrupted).sessions[-1]
+    assert session.resumed_from == str(newest.state)
+    assert session.resumed_from_caffe_train
     assert [path.read_bytes() for path in (newest.weights, newest.state)] == kept
 
 
@@ -349,7 +358,7 @@ def test_a_broken_record_is_said_and_forced_aside(
     folder = world.folder(interrupted)
     folder.record.write_text(folder.record.read_text()[:100])
     with pytest.raises(
-        UserError, match=r"run.json can't be read .*move that folder away"
+        UserError, match=r"run.json: can't be read.*move that folder away"
     ) as raised:
         train(world.job(interrupted))
     assert "\n" not in str(raised.value)
@@ -428,7 +437,7 @@ def test_snapshots_of_others_stay(world: World, tmp_path: Path) -> None:
     elsewhere(world, "ours", stem)  # snapshots at 5 and 10
     train(world.job("ours"))
     assert contents(tmp_path / "shared") == before
-    assert record(world, "ours")["state"] == records.TRAINED
+    assert record(world, "ours").state == records.TRAINED
 
 
 @pytest.mark.parametrize("end", ["caffemodel", "solverstate", "json"])
@@ -457,7 +466,7 @@ def test_a_refusal_leaves_a_finished_run_where_it_is(world: World, tmp_path: Pat
     with pytest.raises(UserError, match="is there already"):
         train(world.job("a"), force=True)
     assert world.folder("a").final.read_bytes() == final
-    assert not all_aside(world.folder("a"))
+    assert not backups_of(world.folder("a"))
 
 
 def test_a_file_that_comes_while_it_trains_is_not_written_over(
@@ -470,14 +479,14 @@ def test_a_file_that_comes_while_it_trains_is_not_written_over(
     wait(process, Path(f"{stem}_iter_20.json").exists)
     theirs.write_text("of somebody else")
     process.join()
-    assert record(world, "a")["state"] == records.FAILED
-    assert f"{theirs} is there already" in record(world, "a")["reason"]
+    assert record(world, "a").state == records.FAILED
+    assert f"{theirs} is there already" in record(world, "a").reason
     assert theirs.read_text() == "of somebody else"
     names = {path.name for path in theirs.parent.iterdir() if "_60." in path.name}
     assert names == {theirs.name}, "nothing of a snapshot that could not be whole"
     theirs.unlink()
     train(world.job("a"))
-    assert record(world, "a")["sittings"][-1]["resumed_from"] == f"{stem}_iter_40.solverstate"
+    assert record(world, "a").sessions[-1].resumed_from == f"{stem}_iter_40.solverstate"
     assert not contents(theirs.parent)
 
 
@@ -542,9 +551,7 @@ def test_markers_of_before_are_understood(
     world: World, uninterrupted: str, interrupted: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Older versions wrote no id, neither into run.json nor into markers."""
-    known = record(world, interrupted)
-    del known["id"]
-    records.write(world.folder(interrupted).record, known)
+    write_as_before(world.folder(interrupted).record)
     old = snapshots(prefix(world, interrupted))
     for each in old:
         marker = json.loads(each.marker.read_text())
@@ -611,10 +618,10 @@ def test_what_caffe_train_made_since_is_gone_on_with(
     (line,) = [line for line in said.splitlines() if "goes on" in line]
     assert f"goes on from {newest}, made since by `caffe train`" in line
     assert "no promise" in line
-    session = record(world, interrupted)["sittings"][-1]
-    assert session["resumed_from"] == str(newest)
-    assert session["resumed_from_caffe_train"]
-    assert record(world, interrupted)["state"] == records.TRAINED
+    session = record(world, interrupted).sessions[-1]
+    assert session.resumed_from == str(newest)
+    assert session.resumed_from_caffe_train
+    assert record(world, interrupted).state == records.TRAINED
     assert contents(folder.snapshots) == made, "those of `caffe train` stay as they are"
     iterations = [point.iteration for point in points(world, interrupted)]
     assert iterations == [*range(mine.iteration + 1), *range(105, 401)]
@@ -627,7 +634,7 @@ def test_an_interrupted_training_goes_on_from_its_own_snapshot_again(
     caffe_goes_on(world, interrupted, mine.state, max_iter=90, snapshot=0)
     kill_when(world, interrupted, lambda: points(world, interrupted)[-1].iteration > 125)
     train(world.job(interrupted))
-    resumed = [each["resumed_from_caffe_train"] for each in record(world, interrupted)["sittings"]]
+    resumed = [each.resumed_from_caffe_train for each in record(world, interrupted).sessions]
     assert resumed == [False, True, False]
 
 
@@ -714,12 +721,12 @@ def test_nonsense_is_said_recorded_and_mended(world: World) -> None:
     with pytest.raises(UserError, match=r"train_val.prototxt: layer 'conv2'.*caffe.log") as raised:
         train(world.job("a"))
     assert "\n" not in str(raised.value)
-    assert record(world, "a")["state"] == records.FAILED
-    assert record(world, "a")["reason"] == str(raised.value)
+    assert record(world, "a").state == records.FAILED
+    assert record(world, "a").reason == str(raised.value)
     edit(folder / "train_val.prototxt", "group: 4", "group: 2")
     train(world.job("a"))
-    assert record(world, "a")["state"] == records.TRAINED
-    assert not all_aside(world.folder("a")), "where nothing was trained there is nothing to keep"
+    assert record(world, "a").state == records.TRAINED
+    assert not backups_of(world.folder("a")), "where nothing was trained there is nothing to keep"
 
 
 @pytest.mark.parametrize(
@@ -740,7 +747,7 @@ def test_a_mistake_does_not_cost_a_finished_run(
     with pytest.raises(UserError, match=words):
         train(world.job("a"))
     assert (world.folder("a").record.read_bytes(), world.folder("a").final.read_bytes()) == kept
-    assert not all_aside(world.folder("a"))
+    assert not backups_of(world.folder("a"))
     edit(folder / "train_val.prototxt", after, before)
     capsys.readouterr()
     train(world.job("a"))
@@ -765,7 +772,7 @@ def test_files_as_they_were_bring_their_run_back(
         assert "is of these very files" in said
         assert "trained already, up to date" in said
         assert run.final.read_bytes() == final
-        assert len(all_aside(run)) == 1
+        assert len(backups_of(run)) == 1
     # Killed between the two renames: the run's folder is gone, both are aside.
     run.path.rename(run.path.with_name("a.old-7"))
     train(world.job("a"))
@@ -809,7 +816,7 @@ def test_a_solver_without_snapshot_prefix_and_another_format(world: World) -> No
     kill_when(world, "a", partial(lines_reach, world.folder("a").curve, 30))
     assert snapshots(folder / "solver")
     train(world.job("a"))
-    assert record(world, "a")["sittings"][-1]["resumed_from"]
+    assert record(world, "a").sessions[-1].resumed_from
     assert not list(folder.glob("solver_iter_*"))
 
 
@@ -844,7 +851,7 @@ def test_nets_that_differ(world: World) -> None:
     assert world.folder("a").final.exists(), "the finished run stays where it is"
     edit(folder / "deploy.prototxt", "num_output: 16", "num_output: 20")
     train(world.job("a"))
-    assert len(all_aside(world.folder("a"))) == 1
+    assert len(backups_of(world.folder("a"))) == 1
 
 
 # ---- Scenarios ----
@@ -853,20 +860,20 @@ def test_nets_that_differ(world: World) -> None:
 def test_scenarios_freeze_what_they_say(world: World) -> None:
     world.write("from", Plan(max_iter=5))
     train(world.job("from"))
-    first = {layer["name"]: layer["after"] for layer in record(world, "from")["layers"]}
+    first = {layer.name: layer.after for layer in record(world, "from").layers}
     for scenario, frozen in SCENARIOS.items():
         inits = [f"run:{TASK}/from"] + (["scratch"] if scenario == "skip_first2" else [])
         for init in inits:
             name = f"{init.partition(':')[0]}-{scenario}"
             world.write(name, Plan(scenario=scenario, max_iter=4, seed=3))
             train(world.job(name, init, scenario))
-            layers = {layer["name"]: layer for layer in record(world, name)["layers"]}
-            assert {each for each, layer in layers.items() if layer["frozen"]} == set(frozen)
+            layers = {layer.name: layer for layer in record(world, name).layers}
+            assert {each for each, layer in layers.items() if layer.frozen} == set(frozen)
             for each, layer in layers.items():
-                assert (layer["before"] == layer["after"]) == (each in frozen)
+                assert (layer.before == layer.after) == (each in frozen)
                 if init != "scratch":
-                    assert layer["before"] == first[each]
-                    assert layer["transferred"]
+                    assert layer.before == first[each]
+                    assert layer.transferred
 
 
 def test_the_hashes_of_layers_are_of_their_weights(
@@ -889,7 +896,7 @@ print(json.dumps({
 }))
 """
     hashes = json.loads(in_engine(code, world.folder("a").final))
-    assert hashes == {layer["name"]: layer["after"] for layer in record(world, "a")["layers"]}
+    assert hashes == {layer.name: layer.after for layer in record(world, "a").layers}
 
 
 def test_a_bias_that_still_learns_is_not_frozen(world: World) -> None:
@@ -900,9 +907,9 @@ def test_a_bias_that_still_learns_is_not_frozen(world: World) -> None:
         "param { lr_mult: 0 }",
     )
     train(world.job("a"))
-    (conv1,) = [layer for layer in record(world, "a")["layers"] if layer["name"] == "conv1"]
-    assert not conv1["frozen"]
-    assert conv1["changed"]
+    (conv1,) = [layer for layer in record(world, "a").layers if layer.name == "conv1"]
+    assert not conv1.frozen
+    assert conv1.changed
 
 
 # ---- Exact accuracy ----
@@ -946,13 +953,13 @@ def test_validation_counts_each_image_once(
         loss = -np.log(rows[np.arange(len(labels)), labels]).mean()
         assert validated[iteration].val_loss == pytest.approx(loss, abs=1e-5)
     best = max(accuracies)
-    assert record(world, "a")["best"]["val_accuracy"] == max(best, validated[0].val_accuracy or 0)
+    assert record(world, "a").best.val_accuracy == max(best, validated[0].val_accuracy or 0)
 
 
 def test_each_test_image_once(world: World, tmp_path: Path, in_engine: Callable[..., str]) -> None:
     folder = world.write("a", Plan(max_iter=20))
     train(world.job("a"))
-    done = world.tool("a", tool="test")
+    done = world.tool("a", tool="evaluate")
     assert done.returncode == 0, done.stderr
     images, labels = inputs("test")
     np.save(tmp_path / "images.npy", images)
@@ -983,7 +990,7 @@ def test_each_test_image_once(world: World, tmp_path: Path, in_engine: Callable[
     assert not list(world.folder("a").path.glob(".test.*"))
     # A second call tests nothing, and one after a change of the weights tests again.
     before = world.folder("a").results.stat().st_mtime_ns
-    assert world.tool("a", tool="test").stdout == done.stdout
+    assert world.tool("a", tool="evaluate").stdout == done.stdout
     assert world.folder("a").results.stat().st_mtime_ns == before
 
 
@@ -997,11 +1004,11 @@ def test_a_training_that_diverges(world: World) -> None:
     assert "\n" not in str(raised.value)
     assert not world.folder("a").final.exists()
     failed = record(world, "a")
-    assert (failed["state"], failed["reason"]) == (records.FAILED, str(raised.value))
+    assert (failed.state, failed.reason) == (records.FAILED, str(raised.value))
     named = int(str(raised.value).split("at iteration ")[1].split()[0])
     for snapshot in snapshots(prefix(world, "a")):
         assert snapshot.iteration < named
-    done = world.tool("a", tool="test")
+    done = world.tool("a", tool="evaluate")
     assert done.returncode == 2
     assert "is failed: it can be tested once it is trained" in done.stderr
 
@@ -1029,7 +1036,7 @@ layer.blobs[1].data[1] = float("nan")
 open(sys.argv[1], "wb").write(net.SerializeToString())
 """
     in_engine(code, world.folder("a").final)
-    done = world.tool("a", tool="test")
+    done = world.tool("a", tool="evaluate")
     assert done.returncode == 2
     assert "output for record 0 of datasets/tiny/test_lmdb is NaN" in done.stderr
     assert "Traceback" not in done.stderr
@@ -1118,6 +1125,7 @@ def test_a_full_disk_and_then_room_again(world: World, uninterrupted: str) -> No
     script = """
 import os, subprocess, sys, time
 from pathlib import Path
+from typing import Any
 runs = Path("experiments/runs")
 kept = Path("kept")
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1600m", "none", str(runs)], check=True)
@@ -1174,5 +1182,5 @@ def test_an_own_run_with_an_edited_net_is_a_start(world: World) -> None:
     for net in (folder / "train_val.prototxt", folder / "deploy.prototxt"):
         net.write_text(net.read_text().replace('"fc7"', '"fc7_new"'))
     train(world.job("b", f"run:{TASK}/a"))
-    layers = {layer["name"]: layer["transferred"] for layer in record(world, "b")["layers"]}
+    layers = {layer.name: layer.transferred for layer in record(world, "b").layers}
     assert [name for name, copied in layers.items() if not copied] == ["fc7_new"]

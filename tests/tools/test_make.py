@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ import pytest
 
 from lib.caffe.client import Engine
 from prototxt.caffenet import SCENARIOS
+from prototxt.settings import Settings
 from tests.pictures import scene
 from tests.small_project import SmallProject, copy_project
 
@@ -70,11 +72,8 @@ def test_make_alone_lists_everything(project: SmallProject) -> None:
     tasks = tomllib.loads((project.path / "datasets" / "tasks.toml").read_text())
     inits = [path.parent.name for path in (project.path / "models").glob("*/readme.md")]
     assert len(inits) >= 5
-    variables = re.search(r"^VARIABLES +:= (.*?[^\\])\n", text, re.MULTILINE | re.DOTALL)
-    settings = re.search(r"^SETTINGS +:= (.*?[^\\])\n", text, re.MULTILINE | re.DOTALL)
-    assert variables
-    assert settings
-    names = re.findall(r"\b[A-Z_]+\b", (variables[1] + " " + settings[1]).replace("SETTINGS", ""))
+    variables = tomllib.loads((project.path / "tools" / "variables.toml").read_text())
+    names = [*variables, *(each.name.upper() for each in fields(Settings))]
     for name in [*listed, *tasks, "scratch", *inits, *SCENARIOS, *names]:
         if name != "sources":
             assert re.search(rf"(^|\W){name}\b", done.stdout, re.MULTILINE), name
@@ -85,7 +84,10 @@ def test_make_alone_needs_no_packages_and_no_caffe(project: SmallProject) -> Non
     venv = project.path / ".venv"
     venv.rename(project.path / ".venv.away")
     try:
-        done = project.make(f"PYTHON={sys.executable} -S")
+        bare = project.path / "bare python"
+        bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+        bare.chmod(0o755)
+        done = project.make(f"PYTHON={bare}")
         assert done.returncode == 0, done.stderr
         assert not venv.exists()
     finally:
@@ -108,24 +110,24 @@ def test_make_alone_needs_no_packages_and_no_caffe(project: SmallProject) -> Non
         ("prints INIT=scratch SPLIT=by_artist", ["unknown split 'by_artist'", "by_"]),
         ("prints INIT=run:prints/none", ["is no finished run"]),
         ("prints INIT=run:prints", ["run:<task>/<run>"]),
-        ("lists", ["no task named", "TASK="]),
+        ("lists", ["make lists needs TASK="]),
         ("prints INIT=scratch LR=-1", ["setting lr is -1", "more than 0"]),
         ("prints INIT=scratch BATCH=0", ["setting batch is 0", "more than 0"]),
         ("prints INIT=scratch EPOCHS=ten", ["setting epochs is ten", "must be a number"]),
         ("prints INIT=scratch SEED=1.5", ["setting seed is 1.5", "must be a whole number"]),
         ("prints INIT=scratch GPU=first", ["GPU=first", "a GPU's number, none or auto"]),
         ("prints INIT=scratch GPU=77", ["GPU=77", "cannot use GPU 77", "GPU=none"]),
-        ("prints INIT=scratch THREADS=many", ["--threads 'many'", "must be a whole number"]),
-        ("prints INIT=scratch WORKERS=0", ["--workers", "must be 1 or more"]),
-        ("prints INIT=scratch SPLIT_SEED=x", ["--split-seed 'x'", "must be a whole number"]),
-        ("prints INIT=scratch KEEP=every", ["KEEP=every", "some all"]),
-        ("prints INIT=scratch FORCE=yes", ["FORCE=yes", "0 1"]),
-        ("prints INIT=scratch SKIP_BROKEN=2", ["SKIP_BROKEN=2", "0 1"]),
+        ("prints INIT=scratch THREADS=many", ["THREADS=many", "must be a whole number"]),
+        ("prints INIT=scratch WORKERS=0", ["WORKERS=0", "must be 1 or more"]),
+        ("prints INIT=scratch SPLIT_SEED=x", ["SPLIT_SEED=x", "must be a whole number"]),
+        ("prints INIT=scratch KEEP=every", ["KEEP=every", "some", "all"]),
+        ("prints INIT=scratch FORCE=yes", ["FORCE=yes", "0 or 1"]),
+        ("prints INIT=scratch SKIP_BROKEN=2", ["SKIP_BROKEN=2", "0 or 1"]),
         ("features", ["make features needs WEIGHTS="]),
         ("similar QUERY=a.jpg MODELS=prints/x", ["make similar needs TASK="]),
         ("compare", ["LOG=their.log RUN=<task>/<run>", "WEIGHTS=a.caffemodel WITH=b.caffemodel"]),
         ("compare LOG=x.log", ["make compare needs RUN="]),
-        ("similar", ["make similar needs QUERY= MODELS= TASK=,"]),
+        ("similar", ["make similar needs QUERY= MODELS= TASK=, as"]),
         ("prints INIT=scratch LR=", ["LR= is empty"]),
         ("prints epochs=3", ["did you mean EPOCHS?"]),
         ("prints INIT=scratch BATCH=10 DEVICE_BATCH=4", ["device_batch is 4", "divide"]),
@@ -225,7 +227,7 @@ def test_the_main_job(project: SmallProject) -> None:
     assert sum(row["right"] == "1" for row in rows) == round(results["top1"] * 8)
     record = json.loads((run / "run.json").read_text())
     assert (record["state"], record["iteration"], record["batch"]) == ("trained", 2, 4)
-    assert record["sittings"][0]["engine"]["caffe"].startswith("1.0")
+    assert record["sessions"][0]["engine"]["caffe"].startswith("1.0")
     wanted = {"caffe.log", "curve.csv", "curve.png", "confusion.csv", "confusion.png"}
     wanted |= {"train_val.prototxt", "deploy.prototxt", "solver.prototxt", "final.caffemodel"}
     assert wanted <= {path.name for path in run.iterdir()}

@@ -91,7 +91,7 @@ def _grid(project: SmallProject, words: Sequence[str]) -> tuple[float, float]:
     command = [
         sys.executable,
         "-m",
-        "experiments.grid.runner",
+        "tools.grid",
         "--grid",
         "bench.toml",
         "--gpu",

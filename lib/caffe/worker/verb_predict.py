@@ -48,13 +48,14 @@ def run(request, emit):
 def load(path, lmdb, weights, beside):
     """The TEST net of `path` with its Data layer reading `lmdb`: same mean, crop and batch."""
     param = prototxts.read_net(path)
-    data = [layer for layer in param.layer if layer.type == "Data" and in_test(layer)]
+    tested = prototxts.in_phase(param, caffe.TEST)
+    data = [layer for layer in tested if layer.type == "Data"]
     if len(data) != 1:
         raise WorkerError(
             "{}: the TEST net must have exactly one Data layer, not {}".format(path, len(data))
         )
     data[0].data_param.source = lmdb
-    prototxts.check_layers([layer for layer in param.layer if in_test(layer)], path)
+    prototxts.check_layers(tested, path)
     used = beside + ".prototxt"
     prototxts.write(param, used)
     try:
@@ -63,8 +64,3 @@ def load(path, lmdb, weights, beside):
         os.remove(used)
     net.copy_from(weights)
     return net
-
-
-def in_test(layer):
-    """Whether a layer belongs to the TEST net."""
-    return prototxts.in_phase(layer, caffe.TEST)

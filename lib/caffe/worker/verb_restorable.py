@@ -73,7 +73,7 @@ def check_weights(net, path):
 
 def learnable_shapes(net, param):
     """The shapes of the blobs that a solver of `net` has a history of (Net::learnable_params)."""
-    in_training = [layer for layer in param.layer if prototxts.in_phase(layer, caffe.TRAIN)]
+    in_training = prototxts.in_phase(param, caffe.TRAIN)
     named = {layer.name: layer.param for layer in in_training}
     shapes, shared = [], set()
     for name, blobs in net.params.items():

@@ -1,0 +1,69 @@
+"""A training to be done: the plan of a run, the weights it starts from, and the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets.imagelist import read_classes
+from experiments.single_run.folder import RunFolder
+from experiments.single_run.plan import RunPlan
+from experiments.single_run.start import Start
+from lib.caffe.device import Device
+from models.compare import Comparison, check_weights
+from models.store import require
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained, and with what."""
+
+    plan: RunPlan
+    start: Start
+    device: Device
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where the run is kept."""
+        return self.plan.folder
+
+    @property
+    def solver(self) -> Path:
+        """The solver that it is trained by."""
+        return self.plan.prototxts / "solver.prototxt"
+
+    @property
+    def train_val(self) -> Path:
+        """The net that it is trained by."""
+        return self.plan.prototxts / "train_val.prototxt"
+
+    @property
+    def deploy(self) -> Path:
+        """The net for single images that belongs to it."""
+        return self.plan.prototxts / "deploy.prototxt"
+
+    @property
+    def nets(self) -> dict[str, Any]:
+        """What the worker needs to build its nets."""
+        classes = self.plan.data.classes
+        return {
+            "solver": str(self.solver),
+            "deploy": str(self.deploy),
+            "classes": [len(read_classes(classes)), str(classes)],
+            "gpu": self.device.gpu,
+        }
+
+    def compare_weights(self) -> Comparison | None:
+        """What of the starting weights the net takes; None when it starts from its own fillers.
+
+        Reads the whole file. Raises UserError when the net cannot start from them.
+        """
+        start = self.start
+        if not start.weights:
+            return None
+        if start.is_card:
+            require(start.init)
+        return check_weights(
+            self.device.engine, start.weights, start.last_layer, expected=start.layers
+        )
