@@ -22,6 +22,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from datasets.tasks import get_task
+from experiments.grid import definition
 from experiments.paper import printed, report
 from experiments.paper.claims import DOES_NOT, HOLDS, OPEN, claims
 from experiments.paper.valid_runs import read_runs
@@ -388,6 +390,18 @@ def test_one_bad_record_never_kills_the_report(place: Path) -> None:
     assert "wikiart_style/sentiment-all/run.json" in page.text
     assert "wikiart_style/caffenet-all/results.json" in page.text
     check_addresses(REPORT)
+
+
+def test_papers_tasks_taken_out_of_tasks_toml_are_said(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(RUNS, RunPlan("met_nationality", "scratch", "all", PAPER))
+    few = {"met_nationality": get_task("met_nationality")}
+    monkeypatch.setattr(definition, "load_tasks", lambda: few)
+    report.build(read_runs())
+    text = Page(REPORT / "index.html").text
+    assert "unknown task in experiments/grids/table2.toml" in text
+    assert "met_nationality: scratch-all" in text
 
 
 ODD = (b"-1", b'"\\ud800"', b"1e400", b"NaN", b"null", b"[]", b"\xff", b"", b"9" * 30, b"\x00")
