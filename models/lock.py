@@ -73,6 +73,12 @@ def sha1(path: Path) -> str:
         return hashlib.file_digest(handle, "sha1").hexdigest()
 
 
+def md5(path: Path) -> str:
+    """The MD5 of a file, in hex: what some pages print. It tells damage, not forgery."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "md5").hexdigest()
+
+
 def _read(path: Path) -> dict[str, list[Record]]:
     if not path.exists():
         return {}

@@ -10,8 +10,8 @@ from lib.cli import Parser, run
 from lib.errors import UserError
 from lib.fetch import TIMEOUTS, Timeouts
 from models.cards import MODELS, Card, find_card, load_cards
-from models.compare import check_weights
 from models.get import Checks, get
+from models.nets import check_card_weights
 
 
 def main() -> None:
@@ -20,7 +20,10 @@ def main() -> None:
         description=__doc__,
         epilog="Downloads go on where they broke off. Addresses and checksums: the init's card.",
     )
-    parser.add_argument("--init", help="hybrid, memnet, ... (default: every init with a card)")
+    parser.add_argument(
+        "--init",
+        help="hybrid, memnet, ... (default: every init with CaffeNet's net, as the paper has)",
+    )
     parser.add_argument("--file", type=Path, help="a .caffemodel, or a .tar.gz with it, you have")
     parser.add_argument("--mean", type=Path, help="a mean you have: .binaryproto, .npy or .tar.gz")
     parser.add_argument(
@@ -38,11 +41,11 @@ def main() -> None:
     if arguments.init:
         cards = [find_card(arguments.init, arguments.models)]
     else:
-        cards = load_cards(arguments.models)
+        cards = [card for card in load_cards(arguments.models) if card.net == "caffenet"]
     engine = find_engine()
 
     def fit(weights: Path, card: Card) -> None:
-        check_weights(engine, weights, card.last_layer, outputs=card.outputs)
+        check_card_weights(engine, weights, card, load_cards(arguments.models))
 
     checks = Checks(weights=fit, read_mean=read_mean, write_mean=write_mean)
     failures = []
