@@ -30,6 +30,11 @@ def main() -> None:
         "--stall", type=float, default=TIMEOUTS.stall, help="seconds without a byte (%(default)s)"
     )
     parser.add_argument("--models", type=Path, default=MODELS, help="the folder of the cards")
+    parser.add_argument(
+        "--require-verified",
+        action="store_true",
+        help="refuse what comes over plain http and has no known checksum",
+    )
     arguments = parser.parse_args()
     if not arguments.init and (arguments.file or arguments.mean):
         raise UserError("say whose file it is: --init")
@@ -54,6 +59,7 @@ def main() -> None:
                 file=arguments.file,
                 mean=arguments.mean,
                 timeouts=Timeouts(stall=arguments.stall),
+                require_verified=arguments.require_verified,
             )
         except UserError as error:  # the others may be had all the same
             failures.append(f"{card.init}: {error}")

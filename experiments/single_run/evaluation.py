@@ -9,12 +9,14 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from scipy.stats import binomtest
 
 from datasets.checksums import checked_meanwhile
 from datasets.folders import DataFolder
 from datasets.imagelist import read_classes, read_list
 from datasets.records import read_lmdb_record
 from experiments.single_run.confusion import draw_confusion
+from experiments.single_run.find_run import note_finished
 from experiments.single_run.folder import RunFolder
 from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.metrics import Scores, score
@@ -60,6 +62,7 @@ def evaluate(plan: RunPlan, device: Callable[[], Device], *, force: bool = False
             tested=tested,
         )
         write_results(folder.results, results)  # last, when all else is there
+        note_finished(folder)
     _print(results, folder)
     _print_left_out(data)
 
@@ -202,6 +205,9 @@ def _print(results: Results, folder: RunFolder) -> None:
         f"{results.classes} classes; chance {results.chance:.1%}, "
         f"always the largest class {results.majority:.1%}"
     )
+    right = binomtest(round(results.top1 * results.images), results.images)
+    interval = right.proportion_ci(method="wilson")
+    print(f"95% interval of the accuracy: {interval.low:.1%} to {interval.high:.1%} (Wilson)")
     top5 = f"top-5 {results.top5:.1%}, " if results.classes > 5 else ""
     print(f"{top5}macro F1 {results.macro_f1:.3f}, weighted F1 {results.weighted_f1:.3f}")
     print(f"record            {folder.record}\nresults           {folder.results}")
