@@ -22,6 +22,11 @@ _FIELDS = {
     "artistNationality": "nationality",
     "title": "title",
     "primaryImage": "url",
+    # Of the label beside a picture:
+    "objectDate": "date",
+    "medium": "technique",
+    "repository": "museum",
+    "objectURL": "record",
 }
 # Genre -> the museum's own tags of what is to be seen. A painting with tags of several genres, or
 # of none, has no genre here.
@@ -77,6 +82,7 @@ def read(listing: Listing, label: str, read_as: str) -> Catalogue:
             f"delete its folder and {GET_CATALOGUE}"
         ) from error
     rows["artist"] = rows["artist"].mask(rows["artist"].isin(_UNKNOWN_ARTISTS))
+    rows["inventory"] = rows["work"]
     rows["form"] = "painting"  # the museum classes all of them as Paintings
     where = [f"objects.json object {record['objectID']}" for record in records]
     table, notes = build(rows, where=where)
