@@ -189,7 +189,9 @@ def test_one_of_several_test_nets_reads_the_validation_images(
             text.replace(f"{TASK}/a", f"{TASK}/b")
         )
     refused(
-        world, "b", "solver.prototxt: 2 test nets, and none of them reads .*val_lmdb: which one"
+        world,
+        "b",
+        "solver.prototxt: several test nets, and none of them reads .*val_lmdb: which one",
     )
 
 

@@ -145,10 +145,9 @@ def place_of(nets, path, validation):
     fit = [place for place, net in enumerate(nets) if wanted in sources(net)]
     if len(fit) != 1:
         raise WorkerError(
-            "{}: {} test nets, and {} {}: which one is the run to be validated and tested by? "
-            "Leave that one".format(
+            "{}: several test nets, and {} {}: which one is the run to be validated and tested "
+            "by? Leave that one".format(
                 path,
-                len(nets),
                 "{} of them read".format(len(fit)) if fit else "none of them reads",
                 validation,
             )

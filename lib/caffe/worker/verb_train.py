@@ -74,7 +74,7 @@ class Training:
             net = self.solver.test_nets[self.nets.place]
             self.outputs = Outputs(net, tested.layers, tested.path, logits)
             net.share_with(self.net)
-        self.batch = batch_size(self.net) * self.param.iter_size
+        self.batch = batch_size(self.net, self.nets.trained.layers) * self.param.iter_size
 
     def ask_to_stop(self, _number, _frame):
         """Signal handler: end after this iteration, with a snapshot."""
@@ -262,9 +262,12 @@ class Training:
         self.emit("snapshot", iteration=self.solver.iter, marker=marker)
 
 
-def batch_size(net):
-    """Images in one forward pass: the first blob of the first layer is the data."""
-    return net.blobs[net._blob_names[0]].data.shape[0]
+def batch_size(net, layers):
+    """Images in one forward pass of a net of these layers, as its first layer of data gives."""
+    found = data_layers.sources(layers)
+    readers = [layer for layer in found if layer.type in data_layers.READERS] or found
+    first = readers[0].top[0] if readers else net._blob_names[0]
+    return net.blobs[first].data.shape[0]
 
 
 def frozen_layers(layers, net):
