@@ -79,6 +79,8 @@ def check_tested(solver, nets, request):
     path = nets.tested.path
     data = data_layers.reader(nets.tested.layers, path, "TEST")
     data_layers.check_exact(data, path, request["image_size"])
+    if nets.place is not None:
+        data_layers.count(data, path)
     logits, _ = heads.scored(
         nets.tested.layers, path, heads.deploy_logits(deploy_layers(request["deploy"]))
     )
