@@ -37,6 +37,7 @@ def means_from(flags: Mapping[str, Any]) -> Means:
         gpu=flags["gpu"],
         threads=flags["threads"],
         keep_all=flags["keep"] == "all",
+        any_order=flags["any_order"],
     )
 
 
@@ -48,5 +49,10 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--keep", choices=("some", "all"), default="some", help="snapshots to keep (%(default)s)"
+    )
+    parser.add_argument(
+        "--any-order",
+        action="store_true",
+        help="train even from weights of a net with another order of layers",
     )
     add_device_flags(parser)
