@@ -26,11 +26,11 @@ def write_works(folder: DataFolder, table: pd.DataFrame, images: Iterable[str]) 
     wanted = set(images)
     rows = table[table["image"].isin(wanted)].drop_duplicates("image").sort_values("image")
     columns = ["image", *(str(name) for name in rows.columns if name != "image")]
+    cells = rows[columns].astype("object").fillna("")
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    for row in rows[columns].itertuples(index=False):
-        writer.writerow(["" if pd.isna(value) else value for value in row])
+    writer.writerows(zip(*(cells[name].tolist() for name in columns), strict=True))
     data = text.getvalue().encode("utf-8", "surrogateescape")
     if folder.works.exists() and folder.works.read_bytes() == data:
         return

@@ -85,14 +85,14 @@ def read_records(listing: Listing, names: Sequence[str]) -> Catalogue:
         file = listing.path(name)
         for number, record in enumerate(_records(file), start=1):
             here = f"{file.name} record {number}"
-            row = _row(record)
+            named = {kind: _values(record, kind) for kind in several}
+            row = _row(record, named)
             if row is None:
                 unusable.append(here)
                 continue
-            for kind, cases in several.items():
-                values = _values(record, kind)
+            for kind, values in named.items():
                 if len(values) > 1:
-                    cases.append(f"{', '.join(values)} ({here})")
+                    several[kind].append(f"{', '.join(values)} ({here})")
             rows.append(row)
             where.append(here)
     if not rows:
@@ -136,8 +136,8 @@ def _records(file: Path) -> list[Any]:
     return content
 
 
-def _row(record: Any) -> dict[str, str | None] | None:
-    """The artwork of a record; None when it is none."""
+def _row(record: Any, named: dict[str, list[str]]) -> dict[str, str | None] | None:
+    """The artwork of a record, whose styles and genres are `named`; None when it is none."""
     if not isinstance(record, dict):
         return None
     identity = next((record[k] for k in ("contentId", "id", "_id") if record.get(k)), None)
@@ -147,14 +147,14 @@ def _row(record: Any) -> dict[str, str | None] | None:
     slug = record.get("artistUrl") or slug_of_name(str(artist))
     slug = str(slug).strip("/").rpartition("/")[2]
     year = record.get("completitionYear") or "unknown-year"  # so spelt by the API
-    genres = _values(record, "genre")
+    genres = named["genre"]
     form = next((genre for genre in genres if genre.casefold() in FORMS), None)
     image = record.get("image")
     return {
         "image": f"{slug}/{year}/{identity}.jpg",
         "artist": str(artist),
         "genre": genres[0] if genres else None,
-        "style": next(iter(_values(record, "style")), None),
+        "style": next(iter(named["style"]), None),
         "form": form,
         "title": record.get("title"),
         # '…/name.jpg!Large.jpg' is a smaller copy of '…/name.jpg'.
@@ -162,8 +162,10 @@ def _row(record: Any) -> dict[str, str | None] | None:
     }
 
 
-def _values(record: dict[str, Any], kind: str) -> list[str]:
+def _values(record: Any, kind: str) -> list[str]:
     """The values of 'genre' or 'style': a text with commas, or in the newer API a list."""
+    if not isinstance(record, dict):
+        return []
     value = record.get(kind) or record.get(f"{kind}s") or []
     values = value.split(",") if isinstance(value, str) else value
     return [str(one).strip() for one in values if str(one).strip()]
