@@ -137,8 +137,8 @@ def _walk(folder: str, path: str, around: tuple[tuple[int, int], ...], found: li
 
 
 def _suffix(path: str) -> str:
-    _, dot, suffix = path.rpartition("/")[2].rpartition(".")
-    return f"{dot}{suffix}".lower() if dot else ""
+    dot = path.rfind(".")
+    return path[dot:].lower() if dot > path.rfind("/") else ""
 
 
 @functools.cache

@@ -83,8 +83,9 @@ def read_records(listing: Listing, names: Sequence[str]) -> Catalogue:
     several: dict[str, list[str]] = {"style": [], "genre": []}
     for name in names:
         file = listing.path(name)
+        place = file.name
         for number, record in enumerate(_records(file), start=1):
-            here = f"{file.name} record {number}"
+            here = f"{place} record {number}"
             named = {kind: _values(record, kind) for kind in several}
             row = _row(record, named)
             if row is None:
@@ -110,7 +111,8 @@ def read_records(listing: Listing, names: Sequence[str]) -> Catalogue:
         for kind, cases in several.items()
         if cases
     ]
-    frame = pd.DataFrame(rows, dtype=object)
+    columns = {column: [row[column] for row in rows] for column in rows[0]}
+    frame = pd.DataFrame(columns, dtype=object)
     found = find_files(frame["image"].astype("string"), listing)
     frame["image"] = found.names
     table, odd_labels = build(frame, where=where)
@@ -167,5 +169,8 @@ def _values(record: Any, kind: str) -> list[str]:
     if not isinstance(record, dict):
         return []
     value = record.get(kind) or record.get(f"{kind}s") or []
+    if isinstance(value, str) and "," not in value:  # as most are
+        text = value.strip()
+        return [text] if text else []
     values = value.split(",") if isinstance(value, str) else value
     return [str(one).strip() for one in values if str(one).strip()]
