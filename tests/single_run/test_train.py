@@ -245,7 +245,7 @@ def test_killed_at_random_moments_and_resumed(world: World, uninterrupted: str) 
     assert [(p.iteration, p.val_accuracy) for p in points(world, "a")] == wanted
     assert record(world, "a").state == records.TRAINED
     assert record(world, "a").layers == record(world, "whole").layers
-    resumed = [sitting.resumed_from for sitting in record(world, "a").sessions]
+    resumed = [session.resumed_from for session in record(world, "a").sessions]
     assert any(resumed)
 
 
@@ -342,14 +342,14 @@ def test_another_blas_than_before_is_told(
     """As when .caffe was installed anew with another OpenBLAS in between."""
     folder = world.folder(interrupted)
     text = json.loads(folder.record.read_text())
-    engine = text["sittings"][-1]["engine"]
+    engine = text["sessions"][-1]["engine"]
     engine |= {"blas": "/x/libopenblasp-r0.2.20.so", "blas_version": "0.2.20"}
     folder.record.write_text(json.dumps(text))
     train(world.job(interrupted))
     said = capsys.readouterr().err
     assert "the engine has changed (BLAS OpenBLAS 0.2.20, now OpenBLAS 0." in said
     assert "will not be bit-identical" in said
-    assert record(world, interrupted)["state"] == records.TRAINED
+    assert record(world, interrupted).state == records.TRAINED
 
 
 def test_a_broken_record_is_said_and_forced_aside(
