@@ -37,6 +37,7 @@ def means_from(flags: Mapping[str, Any]) -> Means:
         gpu=flags["gpu"],
         threads=flags["threads"],
         keep_all=flags["keep"] == "all",
+        require_verified=flags["require_verified"],
     )
 
 
@@ -48,5 +49,10 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--keep", choices=("some", "all"), default="some", help="snapshots to keep (%(default)s)"
+    )
+    parser.add_argument(
+        "--require-verified",
+        action="store_true",
+        help="refuse weights that come over plain http and have no known checksum",
     )
     add_device_flags(parser)
