@@ -135,8 +135,8 @@ inspect: .venv/.ready $(engine)  ## WEIGHTS=file layer by layer, beside CaffeNet
 $(tasks): .venv/.ready $(parquet) $(engine)
 	$(program) evaluate --task $@
 
-demo: sample $(engine)  ## the main job on the sample: a short training from scratch, and its test
-	$(program) evaluate --task met_nationality --init scratch --epochs 20 --lr 0.002 --batch 16
+demo: sample $(engine)  ## the main job on the sample, from real pretrained weights, and its test
+	$(program) evaluate --task met_genre --init open_nsfw --epochs 8 --lr 0.001 --batch 16
 
 lists: .venv/.ready $(parquet)  ## step 1: a task's images, split 70/10/20
 	$(program) lists

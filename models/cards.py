@@ -15,9 +15,11 @@ import yaml
 
 from lib.errors import UserError, unknown
 from lib.text import read_lines
+from prototxt.own_nets import NAMES
 
 MODELS = Path(__file__).resolve().parent
 CARD = "readme.md"
+PROTOTXTS = ("deploy.prototxt", "train_val.prototxt")  # as the model zoo gives out its nets
 
 _REQUIRED = (
     "name",
@@ -34,6 +36,14 @@ _OPTIONAL = (
     "caffemodel_url",
     "caffemodel_member",
     "sha1",
+    "sha256",
+    "md5",
+    "bytes",
+    "package",
+    "package_sha256",
+    "net",
+    "crop",
+    "scale",
     "mean_url",
     "mean_member",
     "mean_value",
@@ -54,10 +64,18 @@ class Card:
     caffemodel_url: tuple[str, ...]  # addresses, tried in order; of the file or of a .tar.gz
     caffemodel_member: tuple[str, ...]  # what it may be called in an archive or at an address
     sha1: tuple[str, ...]  # every published one; empty: the first seen goes into the lock
+    sha256: tuple[str, ...]
+    md5: tuple[str, ...]
+    size: int | None  # bytes of the weights file, where published
+    package: str  # name==version of a source package of the Python registry that holds the weights
+    package_sha256: str
+    net: str  # one of ours (prototxt.own_nets), or the name of a prototxt in the folder
+    crop: int | None  # side of the net's input, where it is not what the net says
+    scale: float  # of the pixels, once the mean is taken off
     mean: str  # the name of the mean file in the folder, a .binaryproto
     mean_url: tuple[str, ...]
     mean_member: tuple[str, ...]
-    mean_value: tuple[float, ...]  # B, G, R, where these are published and no file is
+    mean_value: tuple[float, ...]  # B, G, R, where these are published and no file is; 0 0 0: none
     last_layer: str  # the classifier of the source task, which is left out
     outputs: int  # its number of outputs
     source_task: str
@@ -142,12 +160,20 @@ def load_card(init: str, root: Path = MODELS) -> Card:
         caffemodel_url=words("caffemodel_url"),
         caffemodel_member=words("caffemodel_member") or words("caffemodel"),
         sha1=tuple(sha1.lower() for sha1 in words("sha1")),
+        sha256=tuple(digest.lower() for digest in words("sha256")),
+        md5=tuple(digest.lower() for digest in words("md5")),
+        size=_count(path, "bytes", word("bytes")) if word("bytes") else None,
+        package=word("package"),
+        package_sha256=word("package_sha256").lower(),
+        net=word("net") or _net_in(path.parent),
+        crop=_count(path, "crop", word("crop")) if word("crop") else None,
+        scale=_positive(path, "scale", word("scale") or "1"),
         mean=word("mean"),
         mean_url=words("mean_url"),
         mean_member=words("mean_member") or words("mean"),
         mean_value=numbers("mean_value"),
         last_layer=word("last_layer"),
-        outputs=_count(path, word("outputs")),
+        outputs=_count(path, "outputs", word("outputs")),
         source_task=word("source_task"),
         license=word("license"),
         citation=word("citation"),
@@ -172,10 +198,25 @@ def _front_matter(path: Path) -> Mapping[str, Any]:
     return fields
 
 
-def _count(path: Path, word: str) -> int:
+def _count(path: Path, key: str, word: str) -> int:
     if not word.isdecimal() or int(word) < 1:
-        raise UserError(f"{path}: 'outputs' is '{word}', not a number of outputs")
+        raise UserError(f"{path}: '{key}' is '{word}', not a whole number from 1 on")
     return int(word)
+
+
+def _positive(path: Path, key: str, word: str) -> float:
+    try:
+        number = float(word)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise UserError(f"{path}: '{key}' is '{word}', not a number above 0")
+    return number
+
+
+def _net_in(folder: Path) -> str:
+    """The net of a card that names none: the prototxt that lies beside it, else CaffeNet."""
+    return next((name for name in PROTOTXTS if (folder / name).is_file()), "caffenet")
 
 
 def _check(path: Path, card: Card) -> None:
@@ -187,9 +228,20 @@ def _check(path: Path, card: Card) -> None:
         raise UserError(f"{path}: give 'mean_url' or 'mean_value' (B, G, R), one of the two")
     if card.mean_value and len(card.mean_value) != 3:
         raise UserError(f"{path}: 'mean_value' has {len(card.mean_value)} numbers, not 3 (B, G, R)")
-    for sha1 in card.sha1:
-        if len(sha1) != 40 or set(sha1) - set("0123456789abcdef"):
-            raise UserError(f"{path}: '{sha1}' is no SHA-1 (40 hexadecimal digits)")
+    packaged = (card.package_sha256,) if card.package else ()
+    for kind, length, digests in (
+        ("SHA-1", 40, card.sha1),
+        ("SHA-256", 64, card.sha256 + packaged),
+        ("MD5", 32, card.md5),
+    ):
+        for digest in digests:
+            if len(digest) != length or set(digest) - set("0123456789abcdef"):
+                raise UserError(f"{path}: '{digest}' is no {kind} ({length} hexadecimal digits)")
+    if card.net.endswith(".prototxt"):
+        if Path(card.net).name != card.net or not (path.parent / card.net).is_file():
+            raise UserError(f"{path}: 'net' is '{card.net}', and no such file lies in its folder")
+    elif card.net not in NAMES:
+        raise UserError(f"{path}: 'net': {unknown('net', card.net, [*NAMES, *PROTOTXTS])}")
     for url in card.caffemodel_url + card.mean_url:
         if not url.startswith(("http://", "https://")):
             raise UserError(f"{path}: '{url}' is no http or https address")

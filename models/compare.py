@@ -1,4 +1,4 @@
-"""Compares a .caffemodel with CaffeNet, layer by layer, before anything is trained from it.
+"""Compares a .caffemodel with a net, layer by layer, before anything is trained from it.
 
 The engine's verb `inspect` says what the file holds and what real Caffe makes of it; the judging is
 done here.
@@ -13,9 +13,7 @@ from typing import Any, Protocol
 
 from lib.errors import UserError
 from lib.files import readable
-
-Shape = tuple[int, ...]
-Shapes = tuple[Shape, ...]  # of a layer's blobs: its weights, its biases
+from prototxt.description import Description, Shapes
 
 # The layers that every init gives (prototxt.caffenet.COPIED_LAYERS), with the shapes that BVLC's
 # CaffeNet gives them: outputs x inputs (of one group) x height x width. conv2, conv4 and conv5 have
@@ -32,7 +30,7 @@ CAFFENET: dict[str, Shapes] = {
 
 COPIED = "copied"
 LEFT_OUT = "left out: the source task's classifier"
-NOT_OURS = "left out: not a layer of CaffeNet"
+NOT_OURS = "left out: not a layer of the net"
 
 
 class Engine(Protocol):
@@ -63,6 +61,8 @@ class Comparison:
     legacy: bool  # 4-D blobs of num, channels, height, width
     size: int  # bytes
     rows: tuple[Row, ...]
+    net: str = "CaffeNet"  # what it is compared with
+    others: tuple[str, ...] = ()  # layers whose way from the layer before is another in the file
 
     @property
     def copied(self) -> tuple[str, ...]:
@@ -73,9 +73,15 @@ class Comparison:
     def problem(self) -> str | None:
         """What is wrong, in one line naming the layers and shapes; None where nothing is."""
         wrong = [f"layer '{row.layer}': {row.verdict}" for row in self.rows if not row.good]
-        if not wrong:
-            return None
-        return f"{self.weights} does not fit CaffeNet: {'; '.join(wrong)}"
+        if wrong:
+            return f"{self.weights} does not fit {self.net}: {'; '.join(wrong)}"
+        if self.others:
+            return (
+                f"{self.weights} carries another net than {self.net}, though names and shapes are "
+                f"the same: {'; '.join(self.others)}. It would train, by other rules than it was "
+                "trained by: give its card the net that it belongs to"
+            )
+        return None
 
     def require(self) -> Comparison:
         """Itself; raises UserError with the problem where there is one."""
@@ -85,7 +91,7 @@ class Comparison:
 
     def table(self) -> str:
         """The comparison as text, one line a layer."""
-        lines = [("layer", "in the file", "CaffeNet", "verdict")]
+        lines = [("layer", "in the file", self.net, "verdict")]
         for row in self.rows:
             lines.append((row.layer, _text(row.found), _text(row.wanted), row.verdict))
         widths = [max(len(line[column]) for line in lines) for column in range(3)]
@@ -111,14 +117,18 @@ def check_weights(
     *,
     outputs: int | None = None,
     expected: Mapping[str, Shapes] = CAFFENET,
+    net: Description | None = None,
 ) -> Comparison:
     """Compare, and raise UserError in one line unless training can start from `weights`.
 
     Every layer of `expected` must be in the file with its shapes, and real Caffe must have read it
     bit for bit. `last_layer` is the classifier of the source task (a card's last_layer); it must
     be there too, with `outputs` outputs where these are given. None asks for no classifier.
+    `net`, where given, is the net that they are layers of: its order is compared with the file's.
     """
-    return compare(engine, weights, last_layer, outputs=outputs, expected=expected).require()
+    return compare(
+        engine, weights, last_layer, outputs=outputs, expected=expected, net=net
+    ).require()
 
 
 def compare(
@@ -128,6 +138,7 @@ def compare(
     *,
     outputs: int | None = None,
     expected: Mapping[str, Shapes] = CAFFENET,
+    net: Description | None = None,
 ) -> Comparison:
     """As check_weights, but a file that does not fit is returned with its problem, not raised.
 
@@ -138,12 +149,15 @@ def compare(
     answer = engine.call(
         "inspect", {"weights": str(weights.absolute()), "expected": dict(expected)}
     )
+    title = (net.name if net else "") or "CaffeNet"
     return Comparison(
         weights=weights,
         form=answer["form"],
         legacy=any(layer["legacy"] for layer in answer["layers"]),
         size=answer["bytes"],
-        rows=tuple(judge(answer["layers"], last_layer, outputs, expected)),
+        rows=tuple(judge(answer["layers"], last_layer, outputs, expected, title)),
+        net=title,
+        others=tuple(other_order(net, answer["net"])) if net else (),
     )
 
 
@@ -152,6 +166,7 @@ def judge(
     last_layer: str | None,
     outputs: int | None,
     expected: Mapping[str, Shapes],
+    title: str = "CaffeNet",
 ) -> list[Row]:
     """A row for each layer of the net and of the file, from the engine's answer."""
     found = {layer["name"]: layer for layer in layers}
@@ -163,10 +178,10 @@ def judge(
         layer = found[name]
         shapes = _shapes(layer["caffe"] or layer["shapes"])
         if shapes != wanted:
-            verdict = f"the file has {_text(shapes)}, CaffeNet {_text(wanted)}"
+            verdict = f"the file has {_text(shapes)}, {title} {_text(wanted)}"
         elif not layer["finite"]:
             verdict = "the file holds NaN or infinite weights"
-        elif layer["caffe"] is None:
+        elif layer["caffe"] is None and is_tried(wanted):
             verdict = "Caffe did not copy it"
         else:
             verdict = COPIED
@@ -184,6 +199,62 @@ def judge(
             verdict, good = f"{_outputs(shapes)} outputs where {outputs} are expected", False
         rows.append(Row(name, shapes, None, verdict, good))
     return rows
+
+
+def is_tried(wanted: Shapes) -> bool:
+    """Whether the engine has Caffe copy blobs of these shapes, to see whether it does."""
+    first, *rest = wanted
+    return len(first) in (1, 2, 4) and all(shape == (first[0],) for shape in rest)
+
+
+def other_order(net: Description, carried: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where the net that a file carries goes another way between two layers, in words.
+
+    AlexNet normalises before it pools, CaffeNet after: names and shapes tell nothing of it. Layers
+    whose way the file does not hold whole are passed over.
+    """
+    ours = _ways([(each.name, each.type, each.bottoms, each.tops) for each in net.layers])
+    theirs = _ways([(e["name"], e["type"], e["bottoms"], e["tops"]) for e in carried])
+    learnt = net.weights
+    return [
+        f"before layer '{name}' it has {_steps(theirs[name])}, this net {_steps(way)}"
+        for name, way in ours.items()
+        if name in learnt and way != theirs.get(name, way) and theirs[name][0] == way[0]
+    ]
+
+
+# Of no effect on what is computed in use, or of an effect whatever its place.
+_PASSED_OVER = ("Dropout", "Split", "ReLU")
+_LEARNT = ("Convolution", "InnerProduct", "Deconvolution", "BatchNorm", "Scale", "PReLU", "Bias")
+
+
+def _ways(layers: Sequence[tuple[str, str, Sequence[str], Sequence[str]]]) -> dict[str, list[str]]:
+    """Layer -> the learnable layer that it starts from, and the types of those on the way.
+
+    Only for layers that are reached in one line.
+    """
+    ways: dict[str, list[str]] = {}
+    at: dict[str, list[str]] = {}  # blob -> the way to it
+    for name, kind, bottoms, tops in layers:
+        before = at.get(bottoms[0]) if len(bottoms) == 1 else None
+        if before and kind in _LEARNT:
+            ways[name] = before
+        if kind in _LEARNT:
+            after: list[str] | None = [name]
+        elif kind == "Split" or kind in _PASSED_OVER:
+            after = before
+        else:
+            after = [*before, kind] if before else None
+        for blob in tops:
+            if after is None:
+                at.pop(blob, None)
+            else:
+                at[blob] = after
+    return ways
+
+
+def _steps(way: Sequence[str]) -> str:
+    return " then ".join(way[1:]) or "nothing"
 
 
 def _outputs(shapes: Shapes) -> int:

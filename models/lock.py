@@ -28,6 +28,8 @@ class Record:
     size: int
     source: str  # an address, or "by hand"
     first_seen: str  # date
+    # It came over plain http, and nobody had published a checksum. Older locks do not say.
+    unverified: bool = False
 
 
 def records(root: Path, file: str) -> list[Record]:
@@ -53,15 +55,28 @@ def enforce(root: Path, file: str, path: Path, name: str, source: str) -> str:
                 f"of {root / LOCK}"
             )
     today = datetime.now(UTC).date().isoformat()
-    lock.setdefault(file, []).append(Record(name, digest, path.stat().st_size, source, today))
+    record = Record(name, digest, path.stat().st_size, source, today, is_plain(source))
+    lock.setdefault(file, []).append(record)
     _write(root / LOCK, lock)
-    return f"sha256 {digest[:12]}…, first seen: recorded in {root / LOCK}"
+    how = ", unverified" if record.unverified else ""
+    return f"sha256 {digest[:12]}…, first seen{how}: recorded in {root / LOCK}"
+
+
+def is_plain(source: str) -> bool:
+    """Whether a file came over plain http: whoever is on the way may have changed it."""
+    return source.startswith("http://")
 
 
 def sha1(path: Path) -> str:
     """The SHA-1 of a file, in hex: what Caffe's model zoo publishes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha1").hexdigest()
+
+
+def md5(path: Path) -> str:
+    """The MD5 of a file, in hex: what some pages print. It tells damage, not forgery."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "md5").hexdigest()
 
 
 def _read(path: Path) -> dict[str, list[Record]]:
@@ -76,6 +91,14 @@ def _read(path: Path) -> dict[str, list[Record]]:
 
 def _write(path: Path, lock: dict[str, list[Record]]) -> None:
     held: dict[str, Sequence[dict[str, object]]] = {
-        file: [asdict(record) for record in rows] for file, rows in sorted(lock.items())
+        file: [_fields(record) for record in rows] for file, rows in sorted(lock.items())
     }
     write_text(path, json.dumps(held, indent=2) + "\n")
+
+
+def _fields(record: Record) -> dict[str, object]:
+    """A record as it is written: what is verified looks as it always did."""
+    fields = asdict(record)
+    if not record.unverified:
+        del fields["unverified"]
+    return fields

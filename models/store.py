@@ -8,7 +8,7 @@ from pathlib import Path
 from lib.errors import UserError
 from lib.files import sha256
 from models.cards import MODELS, Card, find_card
-from models.lock import records, sha1
+from models.lock import is_plain, records, sha1
 
 VERIFIED = "in place and verified"
 UNVERIFIED = "in place, unverified"
@@ -68,6 +68,23 @@ def require(init: str, root: Path = MODELS) -> tuple[Path, Path]:
         if file.status == MISSING or file.wrong:
             raise UserError(f"{card.init}: {file.why}; {state(init, root).command}")
     return card.weights_path, card.mean_path
+
+
+def unverified_files(init: str, root: Path = MODELS) -> list[str]:
+    """The files of an init in place that came over plain http without a published checksum.
+
+    For the record of a run and the report. Raises UserError for an unknown init.
+    """
+    card = find_card(init, root)
+    found = []
+    for path in (card.weights_path, card.mean_path):
+        if not path.is_file() or (path == card.weights_path and card.sha1):
+            continue
+        digest = sha256(path)
+        seen = [one for one in records(root, lock_key(card, path)) if one.sha256 == digest]
+        if any(one.unverified or is_plain(one.source) for one in seen):
+            found.append(str(path))
+    return found
 
 
 def weights_state(card: Card, root: Path) -> FileState:

@@ -44,7 +44,6 @@ class Run:
     gpu: int | None = None  # number of the GPU; None: the CPU
     settings: Settings = PAPER
     architecture: Description | None = None  # the init's net; None: the one that settings name
-    mean_value: tuple[float, ...] = ()  # B, G, R, instead of a mean file
     scale: float = 1  # of the pixels, after the mean is taken off
     crop: int | None = None  # None: the net's own input
 
@@ -111,13 +110,7 @@ def warnings(run: Run) -> list[str]:
 
 def _feed(run: Run) -> str:
     """How the pixels are prepared, for the head of the deploy net."""
-    if run.mean_value:
-        values = ", ".join(_number(value) for value in run.mean_value)
-        mean = f"the means\n# {values} (blue, green, red)\n# subtracted, "
-    elif run.mean:
-        mean = f"the mean\n# {run.mean}\n# subtracted, "
-    else:
-        mean = ""
+    mean = f"the mean\n# {run.mean}\n# subtracted, " if run.mean else ""
     return mean + (f"times {_number(run.scale)}, " if run.scale != 1 else "")
 
 

@@ -26,6 +26,7 @@ def main() -> None:
         arguments.split,
         arguments.split_seed,
         arguments.parts,
+        arguments.raw,
     ).open()
     device = pick_device(arguments.gpu, arguments.threads)
     for model in models:

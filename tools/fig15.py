@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.catalogue import RAW
 from experiments.similarity.choose_collection import CollectionChoice, add_collection_flags
 from experiments.similarity.figure15 import draw_figure15
 from lib.cli import Parser, positive, run
@@ -18,18 +17,18 @@ def main() -> None:
     parser.add_argument("--count", type=positive, default=3, help="queries to choose (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the choice (%(default)s)")
     parser.add_argument("-k", "--k", type=positive, default=5, help="neighbours (%(default)s)")
-    parser.add_argument("--raw", type=Path, default=RAW, help="raw material (%(default)s)")
     parser.add_argument("--out", type=Path, help="folder of the sheets")
     add_collection_flags(parser)
     asked = parser.parse_args()
     sheets = draw_figure15(
         asked.models,
-        CollectionChoice(asked.task, asked.images, asked.split, asked.split_seed, asked.parts),
+        CollectionChoice(
+            asked.task, asked.images, asked.split, asked.split_seed, asked.parts, asked.raw
+        ),
         queries=asked.queries or (),
         count=asked.count,
         seed=asked.seed,
         k=asked.k,
-        raw=asked.raw,
         out=asked.out,
     )
     for path in sheets:

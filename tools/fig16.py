@@ -23,7 +23,9 @@ def main() -> None:
     asked = parser.parse_args()
     made = make_figure16(
         asked.models,
-        CollectionChoice(asked.task, asked.images, asked.split, asked.split_seed, asked.parts),
+        CollectionChoice(
+            asked.task, asked.images, asked.split, asked.split_seed, asked.parts, asked.raw
+        ),
         lambda: pick_device(asked.gpu, asked.threads),
         count=asked.images_chosen,
         seed=asked.seed,

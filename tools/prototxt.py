@@ -11,9 +11,11 @@ from pathlib import Path
 from datasets.folders import DataFolder
 from experiments.single_run.plan_flags import plan_from
 from experiments.single_run.prototxts import make_prototxts
+from experiments.single_run.run_net import find_run_net
 from experiments.single_run.start import find_start
 from experiments.single_run.step_flags import means_from, step_parser
 from experiments.single_run.steps import do_steps
+from lib.caffe.client import find_engine
 from lib.caffe.device import gpu_number
 from lib.cli import run, say, warn
 
@@ -35,9 +37,11 @@ def main() -> None:
         do_steps(plan, "prototxt", means, force=flags["force"], only=flags["only"])
         return
     data = DataFolder(flags["data"]) if flags["data"] else plan.data
+    start = find_start(plan.init, plan.task, data)
     make_prototxts(
         plan,
-        mean=flags["mean"] or find_start(plan.init, plan.task, data).mean,
+        net=find_run_net(plan, start, find_engine),
+        mean=flags["mean"] or start.mean,
         gpu=means.device().gpu if means.gpu == "auto" else gpu_number(means.gpu),
         data=data,
         out=flags["out"],

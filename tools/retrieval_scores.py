@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.catalogue import RAW
 from experiments.similarity.choose_collection import CollectionChoice, add_collection_flags
 from experiments.similarity.score_retrieval import score_retrieval
 from lib.caffe.device import add_device_flags, pick_device
@@ -17,18 +16,18 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", required=True, help="runs or inits")
     parser.add_argument("-k", "--k", type=int, nargs="+", default=[1, 5, 10], help="1 5 10")
     parser.add_argument("--part", default="test", help="whose images ask and answer (%(default)s)")
-    parser.add_argument("--raw", type=Path, default=RAW, help="raw material (%(default)s)")
     parser.add_argument("--out", type=Path, help="the CSV")
     add_collection_flags(parser)
     add_device_flags(parser)
     asked = parser.parse_args()
     scores, table = score_retrieval(
         asked.models,
-        CollectionChoice(asked.task, asked.images, asked.split, asked.split_seed, asked.parts),
+        CollectionChoice(
+            asked.task, asked.images, asked.split, asked.split_seed, asked.parts, asked.raw
+        ),
         lambda: pick_device(asked.gpu, asked.threads),
         ks=asked.k,
         part=asked.part,
-        raw=asked.raw,
         out=asked.out,
     )
     for each in scores:

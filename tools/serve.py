@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from datasets.catalogue import RAW
 from experiments.similarity.choose_collection import CollectionChoice, add_collection_flags
 from experiments.similarity.index import NAMED
 from experiments.similarity.page.start import HOST, PORT, QUEUE, serve_page
@@ -30,18 +27,18 @@ def main() -> None:
         default=QUEUE,
         help="images that may wait for the engine (%(default)s)",
     )
-    parser.add_argument("--raw", type=Path, default=RAW, help="raw material (%(default)s)")
     add_device_flags(parser)
     asked = parser.parse_args()
     serve_page(
         asked.models,
-        CollectionChoice(asked.task, asked.images, asked.split, asked.split_seed, asked.parts),
+        CollectionChoice(
+            asked.task, asked.images, asked.split, asked.split_seed, asked.parts, asked.raw
+        ),
         lambda: pick_device(asked.gpu, asked.threads),
         host=asked.host,
         port=asked.port,
         index=asked.index,
         queue=asked.queue,
-        raw=asked.raw,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.catalogue import RAW
 from experiments.similarity.choose_collection import CollectionChoice, add_collection_flags
 from experiments.similarity.feature_models import FC7
 from experiments.similarity.index import NAMED
@@ -25,7 +24,6 @@ def main() -> None:
         help=f"{', '.join(NAMED)}, or a word of faiss.index_factory (%(default)s)",
     )
     parser.add_argument("--blob", default=FC7, help="%(default)s")
-    parser.add_argument("--raw", type=Path, default=RAW, help="raw material (%(default)s)")
     parser.add_argument("--out", type=Path, help="table and sheet: PATH.csv, PATH.png")
     add_collection_flags(parser)
     add_device_flags(parser)
@@ -33,12 +31,13 @@ def main() -> None:
     found = similar_images(
         asked.query,
         asked.models,
-        CollectionChoice(asked.task, asked.images, asked.split, asked.split_seed, asked.parts),
+        CollectionChoice(
+            asked.task, asked.images, asked.split, asked.split_seed, asked.parts, asked.raw
+        ),
         lambda: pick_device(asked.gpu, asked.threads),
         k=asked.k,
         index=asked.index,
         blob=asked.blob,
-        raw=asked.raw,
         out=asked.out,
     )
     for model, row in found.results:

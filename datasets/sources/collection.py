@@ -19,7 +19,7 @@ from datasets.sources.listing import Listing
 from datasets.sources.numbered_lists import ListSet, find_lists, read_set
 from datasets.sources.tables import TableFile, find_tables, meanings_of, read_tables
 from datasets.sources.wikiart_names import are_styles, is_unknown
-from datasets.sources.wikiart_records import find_records, read_records
+from datasets.sources.wikiart_records import doubtful_records, find_records, read_records
 from datasets.sources.wikiart_release import KINDS, finish, from_folders, read_release
 from datasets.table import GIVEN, LABELS, Catalogue, build, count, require_columns, some
 from lib.errors import UserError, unknown
@@ -57,13 +57,16 @@ def readings(listing: Listing, *, wikiart: bool = False) -> list[Reading]:
         catalog = []
     if catalog:
         return [_table(listing, catalog[:1], wikiart), *_folders(listing, wikiart)]
-    if unusable := _unusable_catalog(listing):
+    if not parquets and (unusable := _unusable_catalog(listing)):
         return [unusable]
     if parquets:
         found.append(_parquet(listing, parquets, wikiart))
     lists = _lists(listing, sets, wikiart)
     found += lists
     records = find_records(listing)
+    folders = _folders(listing, wikiart)
+    if not records and wikiart and not (found or tables or _of_styles_alone(listing)):
+        records = doubtful_records(listing)  # broken ones, say: that is told when they are read
     if records and not (wikiart and lists):
         found.append(
             Reading(
@@ -76,7 +79,13 @@ def readings(listing: Listing, *, wikiart: bool = False) -> list[Reading]:
         )
     if tables:
         found.append(_table(listing, tables, wikiart))
-    return [*found, *_folders(listing, wikiart)]
+    return [*found, *folders]
+
+
+def _of_styles_alone(listing: Listing) -> bool:
+    """Whether the images lie in folders of WikiArt's styles."""
+    folders = {path.split("/")[-2] for path in listing.images if "/" in path}
+    return are_styles(folders)
 
 
 def choose(found: Sequence[Reading], label: str, read_as: str, listing: Listing) -> Reading:

@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from datasets.sources import spreadsheet
 from datasets.sources.artists import name_of_slug
 from datasets.sources.file_names import find_files
 from datasets.sources.listing import Listing, part_of
@@ -105,19 +106,27 @@ def unpack(listing: Listing, names: Sequence[str]) -> None:
 
 
 def _write_catalog(listing: Listing, names: Sequence[str], record: dict[str, Any]) -> None:
-    """catalog.csv: a row an image, with its labels and part as texts."""
+    """catalog.csv: a row an image, with its labels and part as texts.
+
+    Rows of parquet files that are gone by now stay.
+    """
     rows = pd.concat([_labels(listing, name) for name in names])
-    files = [
+    rows["image"] = [
         f"{_stem(name)}/{image}" if image else ""
         for name in names
         for image in record[name]["images"]
     ]
+    rows = rows.rename(columns={GIVEN: "split"})
+    if (listing.folder / CATALOG).is_file():
+        before, _ = spreadsheet.read(listing.folder / CATALOG)
+        ours = {_stem(name) for name in names}
+        gone = before[~before["image"].str.rpartition("/")[0].isin(ours)]
+        rows = pd.concat([gone[gone["image"] != ""], rows])
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    columns = [str(column) for column in rows.columns if column != "image"]
-    writer.writerow(["image", *("split" if c == GIVEN else c for c in columns)])
-    for image, values in zip(files, rows[columns].itertuples(index=False), strict=True):
-        writer.writerow([image, *("" if pd.isna(value) else value for value in values)])
+    writer.writerow(rows.columns)
+    for values in rows.itertuples(index=False, name=None):
+        writer.writerow("" if pd.isna(value) else value for value in values)
     write_text(listing.folder / CATALOG, out.getvalue())
 
 

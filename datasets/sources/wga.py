@@ -35,6 +35,8 @@ _FIELDS = {
     "FORM": "form",
     "TITLE": "title",
 }
+# What is shown beside a picture, and needed for nothing else.
+_LABEL = {"DATE": "date", "TECHNIQUE": "technique", "LOCATION": "museum", "URL": "record"}
 _NEEDED = (*_FIELDS, "URL", "LOCATION", "DATE")
 _PAGE = r"^(https?://[^/]+)/(?:frames-e\.html\?/)?html/((?:[^/.][^/]*/)*[^/.][^/]*)\.html?$"
 
@@ -97,6 +99,9 @@ def _read_catalogue(file: Path, listing: Listing) -> Catalogue:
     require_columns(rows.columns, _NEEDED, file, "is it the catalogue of the Web Gallery of Art?")
     rows = rows.replace("-", "")  # the catalogue's way of writing that something is unknown
     table = rows.rename(columns=_FIELDS)[list(_FIELDS.values())]
+    for column, name in _LABEL.items():
+        if column in rows:
+            table[name] = rows[column]
     pages = rows["URL"].str.strip().str.extract(_PAGE)
     # A page …/html/a/aachen/adonis.html shows the image …/art/a/aachen/adonis.jpg.
     table["image"] = pages[1] + ".jpg"

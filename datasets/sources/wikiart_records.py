@@ -46,24 +46,33 @@ FORMS = (
 
 
 def find_records(listing: Listing) -> list[str]:
-    """The files that hold records of artworks, by what stands at their beginning."""
-    return [name for name in listing.others if _holds_artworks(listing, name)]
+    """The files that hold records of artworks, by what stands at their beginning.
+
+    Records of artists have no title and no style; lists of other things no artist's name.
+    """
+    files = [
+        name
+        for name in listing.others
+        if name.lower().endswith(".json")
+        and "/painters/" not in f"/{name}"
+        and not is_artists_file(listing.path(name))
+        and listing.path(name).is_file()
+    ]
+    heads = {name: "\n".join(first_lines(listing.path(name), 8192)) for name in files}
+    return [n for n, head in heads.items() if '"artistName"' in head and _OF_WORKS.search(head)]
 
 
-def _holds_artworks(listing: Listing, name: str) -> bool:
-    """Records of artists have no title and no style; lists of other things no artist's name."""
-    if not name.lower().endswith(".json") or not listing.path(name).is_file():
-        return False
-    if "/painters/" in f"/{name}" or is_artists_file(listing.path(name)):
-        return False
-    head = "\n".join(first_lines(listing.path(name), 8192))
-    if '"artistName"' in head:
-        return _OF_WORKS.search(head) is not None
-    # Broken or empty files where records are wanted are told when they are read.
-    folder = name.rpartition("/")[0]
-    here = folder in ("", "meta") and not name.rpartition("/")[2].startswith("_")
-    known = re.search(r'"(features|citation|builder_name|_data_files|hasMore|requestId)"', head)
-    return here and not known and not re.search(r'"(file_?name|path|image_?path)"', head)
+def doubtful_records(listing: Listing) -> list[str]:
+    """JSON files where records would lie, at the top and in meta/, that hold nothing else known."""
+    return [
+        name
+        for name in listing.others
+        if name.lower().endswith(".json")
+        and name.rpartition("/")[0] in ("", "meta")
+        and not name.rpartition("/")[2].startswith(("_", "dataset_info"))
+        and not is_artists_file(listing.path(name))
+        and listing.path(name).is_file()
+    ]
 
 
 def read_records(listing: Listing, names: Sequence[str]) -> Catalogue:

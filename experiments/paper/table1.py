@@ -107,6 +107,11 @@ def _why(task: Task, catalogue: Catalogue, chosen: Selection) -> list[str]:
             "the release labels ten genres, with illustration and sketch and study, "
             "which the paper leaves out"
         )
+    if chosen.below:
+        below = sorted(chosen.below, key=lambda name: (-chosen.below[name], name))
+        shown = ", ".join(f"{name} {chosen.below[name]:,}" for name in below[:6])
+        more = f" and {len(below) - 6:,} more" if len(below) > 6 else ""
+        why.append(f"not {task.rule} images: {shown}{more}")
     if task.label == "nationality":
         why += [note.text for note in catalogue.notes if note.label == "nationality"]
     return why

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from datasets.folders import DataFolder
 from datasets.imagelist import read_classes
 from experiments.similarity.artworks import Artwork
-from experiments.similarity.collection import Collection, task_collection
+from experiments.similarity.collection import Collection
 from experiments.similarity.extractor import Extractor
 from experiments.similarity.feature_models import FC7, Model
 from experiments.similarity.heatmaps import Picture, centre, overlay, spread
@@ -95,18 +95,19 @@ class TrainingImages:
 
 
 def training_images(
+    collection: Collection,
     model: Model,
     vector: NDArray[np.float32],
     k: int,
     known: dict[str, Artwork],
     image: str | None = None,
-) -> tuple[Collection, TrainingImages]:
+) -> TrainingImages:
     """The images nearest to a vector among those that the run was trained on.
 
-    `image`: the query's path below the collection's root, where it is one of the run's own images.
+    `collection`: the run's own data (data_of). `image`: the query's path below its root, where it
+    is one of these images.
     Raises UserError when the run's features of its own data are missing or stale.
     """
-    collection = task_collection(data_of(model))
     features = open_features(model, collection, FC7)
     own = next((item for item in features.items if item.image == image), None)
     rows = np.array(
@@ -119,7 +120,7 @@ def training_images(
         for rank, (row, distance) in enumerate(pairs, start=1)
     ]
     part, truth = (own.part, own.label) if own else ("", "")
-    return collection, TrainingImages(nearest, part, truth)
+    return TrainingImages(nearest, part, truth)
 
 
 def image_in(collection: Collection, path: Path) -> str | None:

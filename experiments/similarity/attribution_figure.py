@@ -62,11 +62,11 @@ def explain_image(
     near: list[Shown] = []
     training, note = None, ""
     try:
-        own_data = task_collection(data_of(model))
-        collection, training = training_images(
-            model, said.vector, k, artworks(own_data, raw), image_in(own_data, image)
+        own_data = task_collection(data_of(model), raw=raw)
+        training = training_images(
+            own_data, model, said.vector, k, artworks(own_data, raw), image_in(own_data, image)
         )
-        near = [show_found(collection.root, each) for each in training.nearest]
+        near = [show_found(own_data, each) for each in training.nearest]
     except UserError as error:
         note = f"no nearest training images: {error}"
     assert model.run is not None

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import lmdb
@@ -13,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.build import lmdb_record
+from datasets.catalogue import images_root as raw_images
 from datasets.folders import PARTS, DataFolder
 from datasets.image_files import images_below
 from datasets.imagelist import read_classes, read_list
 from datasets.parallel import decode_all
 from datasets.records import images_root
+from datasets.tasks import load_tasks
 from experiments.similarity.feature_set import Item, images_hash
 from lib.caffe.messages import Datum
 from lib.errors import UserError
@@ -68,6 +71,18 @@ class Collection:
             fingerprint=images_hash(items, self.fingerprint),
         )
 
+    def stored_picture(self, image: str) -> NDArray[np.uint8] | None:
+        """The 256 x 256 picture of an image in the LMDBs, RGB; None for a folder's images."""
+        if self.data is None:
+            return None
+        row = self._row_of[image]
+        (batch,) = self.subset([row]).batches([0], 1, 1)
+        return np.ascontiguousarray(batch.pixels[0, ::-1].transpose(1, 2, 0))
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {item.image: row for row, item in enumerate(self.items)}
+
     def _from_lmdbs(self, numbers: Sequence[int], rows: Sequence[range]) -> Iterator[Batch]:
         assert self.data is not None
         with ExitStack() as stack:
@@ -111,10 +126,13 @@ class Collection:
             images.close()
 
 
-def task_collection(data: DataFolder, parts: Sequence[str] = PARTS) -> Collection:
+def task_collection(
+    data: DataFolder, parts: Sequence[str] = PARTS, raw: Path | None = None
+) -> Collection:
     """The images in a task's LMDBs, part after part, in the order of their lists.
 
-    Raises UserError when the LMDBs are not there or not those of today's lists.
+    `raw`: where the images are looked for when they are no longer where the lists say. Raises
+    UserError when the LMDBs are not there or not those of today's lists.
     """
     record = lmdb_record(data)
     if record is None:
@@ -129,14 +147,19 @@ def task_collection(data: DataFolder, parts: Sequence[str] = PARTS) -> Collectio
             if entry.path not in record.left_out[part]:
                 items.append(Item(entry.path, part, classes[entry.label]))
                 keys.append(entry.key)
+    root = images_root(data)
+    word = data.path.name.split("-")[0]
+    task = load_tasks().get(word)
+    if task and raw and not root.is_dir() and (moved := raw_images(task, raw)).is_dir():
+        root = moved
     name = data.path.name + ("" if tuple(parts) == PARTS else "-" + "+".join(parts))
     return Collection(
         name=name,
-        root=images_root(data),
+        root=root,
         items=tuple(items),
         # The mean is that of the train images: it changes when the LMDBs are of other pictures.
         fingerprint=images_hash(items, record.mean, record.opencv),
-        task=data.path.name.split("-")[0],
+        task=word,
         data=data,
         keys=tuple(keys),
     )

@@ -56,6 +56,10 @@ class Source:
     transformation: str = ""  # how pixels become the input, where not by crop and mean alone
 
 
+# Features stay good when their images move; other batches change the last bits only.
+_EITHER = ("batch", "images_root")
+
+
 class FeatureSet:
     """Features that are whole. `vectors` are mapped: reading a row touches that row alone."""
 
@@ -98,7 +102,7 @@ class FeatureSet:
     def check(self, now: Source) -> None:
         """Raise UserError, naming what differs, unless these features are those of `now`."""
         old, new = asdict(self.source), asdict(now)
-        differing = [name for name in new if name != "batch" and old[name] != new[name]]
+        differing = [name for name in new if name not in _EITHER and old[name] != new[name]]
         if differing:
             words = {"images": "its images", "weights": "the weights", "mean": "the mean"}
             names = ", ".join(words.get(name, f"the {name}") for name in differing)
@@ -120,7 +124,8 @@ def same_images(sets: Sequence[FeatureSet]) -> None:
 def up_to_date(path: Path, source: Source) -> bool:
     """Whether `path` holds whole features made from `source`."""
     try:
-        return FeatureSet(path).source == source
+        old, new = asdict(FeatureSet(path).source), asdict(source)
+        return all(old[name] == new[name] for name in new if name != "images_root")
     except UserError:
         return False
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.catalogue import RAW
 from experiments.similarity.artworks import artworks, caption, picture
 from experiments.similarity.choose_collection import CollectionChoice
 from experiments.similarity.feature_models import FEATURES, find_model
@@ -28,7 +27,6 @@ def draw_figure15(
     count: int = 3,
     seed: int = 1,
     k: int = 5,
-    raw: Path = RAW,
     out: Path | None = None,
 ) -> list[Path]:
     """Draw one contact sheet per query, into the folder `out`; returns their paths.
@@ -43,7 +41,7 @@ def draw_figure15(
     if not 1 <= k < len(sets[0]):
         raise UserError(f"K={k}: the collection has {len(sets[0]):,} images, the query among them")
     rows = _query_rows(sets[0], collection.name, queries, count, seed)
-    known = artworks(collection, raw)
+    known = artworks(collection, choice.raw)
     indexes = [open_index(features, "exact") for features in sets]
     out = out or FEATURES / collection.name / "fig15"
     sheets = []
@@ -53,14 +51,14 @@ def draw_figure15(
             (
                 model.name,
                 [
-                    show_found(collection.root, each)
+                    show_found(collection, each)
                     for each in neighbours(index, index.vector(row), k, known, row)
                 ],
             )
             for model, index in zip(models, indexes, strict=True)
         ]
         words_below = caption(item.label, known.get(item.image, {}))
-        query = Shown(picture(collection.root, item.image), words_below)
+        query = Shown(picture(collection, item.image), words_below)
         # The row keeps two images of one name in two folders apart.
         path = out / f"{Path(item.image).stem}-{row}.png"
         draw_sheet(query, shown, path, f"Nearest to {item.image}, images of {collection.name}")

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.catalogue import RAW
 from datasets.folders import PARTS
 from experiments.similarity.artworks import Artwork, artworks
 from experiments.similarity.choose_collection import CollectionChoice
@@ -43,7 +42,6 @@ def score_retrieval(
     *,
     ks: Sequence[int] = (1, 5, 10),
     part: str = "test",
-    raw: Path = RAW,
     out: Path | None = None,
 ) -> tuple[list[Score], Path]:
     """Score every model by every column that is known of the works, and write a CSV.
@@ -58,7 +56,7 @@ def score_retrieval(
         raise UserError(f"K={ordered[0]}: must be 1 or more")
     models = [find_model(word) for word in words]
     collection = choice.open()
-    known = artworks(collection, raw)
+    known = artworks(collection, choice.raw)
     only = None if part == "all" else part
     groups = _groups([item for item in collection.items if only in (None, item.part)], known)
     if not groups:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from experiments.similarity.artworks import caption, picture
+from experiments.similarity.collection import Collection
 from experiments.similarity.neighbours import Neighbour, distance_text
 from lib.files import whole_file
 
@@ -30,15 +31,15 @@ class Shown:
     caption: str
 
 
-def show_found(root: Path, found: Neighbour) -> Shown:
+def show_found(collection: Collection, found: Neighbour) -> Shown:
     """An image found, with its rank, distance and part, artist and title.
 
-    Raises UserError when its file is not there any more.
+    Raises UserError when its picture is nowhere any more.
     """
     first = f"{found.rank}.  {distance_text(found.distance)}"
     if found.part:
         first += f"  ({found.part})"
-    return Shown(picture(root, found.image), f"{first}\n{caption(found.label, found.known)}")
+    return Shown(picture(collection, found.image), f"{first}\n{caption(found.label, found.known)}")
 
 
 def draw_sheet(

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.catalogue import RAW
-from experiments.similarity.artworks import SHOWN, artworks, picture, query_pixels
+from experiments.similarity.artworks import artworks, file_picture, known_columns, query_pixels
 from experiments.similarity.choose_collection import CollectionChoice
 from experiments.similarity.collection import Collection
 from experiments.similarity.extractor import Extractor
@@ -50,7 +49,6 @@ def similar_images(
     k: int = 10,
     index: str = "exact",
     blob: str = FC7,
-    raw: Path = RAW,
     out: Path | None = None,
 ) -> Similar:
     """Search for `query` by each of the models `words`; write the table and the sheet.
@@ -72,7 +70,7 @@ def similar_images(
         )
     sets = [open_features(model, collection, blob) for model in models]
     check_indexes(index, sets)
-    known = artworks(collection, raw)
+    known = artworks(collection, choice.raw)
     results: Results = []
     with Extractor(pick()) as extractor:
         for model, features in zip(models, sets, strict=True):
@@ -83,17 +81,16 @@ def similar_images(
     name = f"{query.stem}-{sha256(query)[:8]}"
     out = out or FEATURES / collection.name / "searches" / name
     made = Similar(results, out.with_name(out.name + ".csv"), out.with_name(out.name + ".png"))
-    columns = [name for name in SHOWN if any(name in each for each in known.values())]
+    columns = known_columns(known)
     if any(item.label for item in collection.items):
         columns = ["class", *columns]
     if any(item.part for item in collection.items):
         columns = ["part", *columns]
     _write_table(made.table, results, columns)
     rows = [
-        (model.name, [show_found(collection.root, each) for each in found])
-        for model, found in results
+        (model.name, [show_found(collection, each) for each in found]) for model, found in results
     ]
-    asked = Shown(picture(query.parent, query.name), "")
+    asked = Shown(file_picture(query), "")
     draw_sheet(asked, rows, made.sheet, f"nearest to {query.name}")
     return made
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from scipy.stats import binomtest
 
 from datasets.checksums import checked_meanwhile
 from datasets.folders import DataFolder
@@ -109,6 +110,12 @@ def score_weights(
     )
 
 
+def _beside(train_val: Path) -> dict[str, str]:
+    """The solver and the deploy net that lie beside a run's net, for the engine."""
+    paths = {name: train_val.with_name(f"{name}.prototxt") for name in ("solver", "deploy")}
+    return {name: str(path) for name, path in paths.items() if path.is_file()}
+
+
 def _predict(
     weights: Path,
     train_val: Path,
@@ -137,6 +144,7 @@ def _predict(
                 "images": images,
                 "out": str(out),
                 "gpu": device.gpu,
+                **_beside(train_val),
             },
             log=folder / "test.log",
             on_event=on_event,
@@ -200,6 +208,9 @@ def _print(results: Results, folder: RunFolder) -> None:
         f"{results.classes} classes; chance {results.chance:.1%}, "
         f"always the largest class {results.majority:.1%}"
     )
+    right = binomtest(round(results.top1 * results.images), results.images)
+    interval = right.proportion_ci(method="wilson")
+    print(f"95% interval of the accuracy: {interval.low:.1%} to {interval.high:.1%} (Wilson)")
     top5 = f"top-5 {results.top5:.1%}, " if results.classes > 5 else ""
     print(f"{top5}macro F1 {results.macro_f1:.3f}, weighted F1 {results.weighted_f1:.3f}")
     print(f"record            {folder.record}\nresults           {folder.results}")

@@ -11,7 +11,9 @@ from experiments.single_run.folder import RunFolder
 from experiments.single_run.plan import RunPlan
 from experiments.single_run.start import Start
 from lib.caffe.device import Device
+from models.cards import load_cards
 from models.compare import Comparison, check_weights
+from models.nets import check_card_weights
 from models.store import require
 
 
@@ -64,6 +66,10 @@ class Job:
             return None
         if start.is_card:
             require(start.init)
+        if start.is_card and start.card:
+            return check_card_weights(
+                self.device.engine, start.weights, start.card, load_cards(start.card.folder.parent)
+            )
         return check_weights(
             self.device.engine, start.weights, start.last_layer, expected=start.layers
         )

@@ -8,12 +8,13 @@ from datasets.build import lmdb_record
 from datasets.folders import DataFolder
 from datasets.imagelist import read_classes, read_list
 from experiments.single_run.plan import RunPlan
+from experiments.single_run.run_net import RunNet
 from lib.cli import Say
 from lib.errors import UserError
 from prototxt.iterations import check_counts
 from prototxt.keep import Outcome, write_unedited
 from prototxt.read import read_nets, read_solver
-from prototxt.render import Run, check_task, render
+from prototxt.render import Run, check_task, render, warnings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def make_prototxts(
     plan: RunPlan,
     *,
+    net: RunNet,
     mean: Path,
     gpu: int | None,
     data: DataFolder | None = None,
@@ -32,10 +34,10 @@ def make_prototxts(
 ) -> None:
     """Make or keep train_val, deploy and solver.prototxt; say what became of each.
 
-    `mean` is the starting weights' own, `gpu` the GPU that the solver names (None: the CPU);
-    data, out and snapshot_prefix stand for the plan's own. `warn` is told where the files, as they
-    are now, do not fit the lists and settings. With `force` edited ones are made anew and backed
-    up. Raises UserError for lists or a plan that no net can be made for.
+    `net` is the run's, `mean` the starting weights' own, `gpu` the GPU that the solver names (None:
+    the CPU); data, out and snapshot_prefix stand for the plan's own. `warn` is told where the
+    files, as they are now, do not fit the lists and settings. With `force` edited ones are made
+    anew and backed up. Raises UserError for lists or a plan that no net can be made for.
     """
     check_task(plan.task)
     data = data or plan.data
@@ -57,6 +59,9 @@ def make_prototxts(
         scenario=plan.scenario,
         gpu=gpu,
         settings=plan.settings,
+        architecture=net.architecture,
+        crop=net.crop,
+        scale=net.scale,
     )
     outcomes = write_unedited(out, render(wanted), force=force)
     # Caffe aborts when the folder of its snapshots is not there.
@@ -69,7 +74,7 @@ def make_prototxts(
             )
         else:
             say(f"{out / name}: {outcome.value}")
-    for warning in _warnings(wanted, out):
+    for warning in [*_warnings(wanted, out), *warnings(wanted)]:
         warn(warning)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from datasets.folders import DataFolder
 from experiments.single_run.folder import run_folder
-from experiments.single_run.run_json import TRAINED, read_run_record
+from experiments.single_run.run_json import TRAINED, RunRecord, read_run_record
 from lib.errors import UserError, unknown
-from models.cards import MODELS, find_card, init_names
+from models.cards import MODELS, Card, find_card, init_names
 from models.compare import CAFFENET, Shapes
 from models.store import missing
 from prototxt.caffenet import last_layer
@@ -29,6 +29,8 @@ class Start:
     last_layer: str | None  # the classifier in the weights, which is left behind
     missing: list[str]  # files that are not there yet
     layers: Mapping[str, Shapes] = field(default_factory=lambda: CAFFENET)  # what they must hold
+    card: Card | None = None  # of the init, or of the one that an earlier run started from
+    net: str = ""  # one of ours, where an earlier run trained it from nothing
 
     @property
     def is_card(self) -> bool:
@@ -45,7 +47,7 @@ def find_start(word: str, task: str, data: DataFolder) -> Start:
     if word not in (*init_names(), "caffe"):
         raise unknown("init", word, [SCRATCH, *init_names()])
     card = find_card(word)
-    if card.last_layer == last_layer(task):
+    if card.last_layer.endswith(f"_{task}"):
         raise UserError(
             f"task {task}: its last layer would be {card.last_layer}, as in {card.init}'s weights, "
             "and Caffe would copy it; give the task another name"
@@ -56,6 +58,7 @@ def find_start(word: str, task: str, data: DataFolder) -> Start:
         _from_root(card.mean_path),
         card.last_layer,
         missing(card.init),
+        card=card,
     )
 
 
@@ -68,13 +71,26 @@ def _own_run(word: str) -> Start:
     record = read_run_record(folder.record)
     if not record or record.state != TRAINED or not folder.final.exists():
         raise UserError(f"INIT={word}: {folder.path} is no finished run; `make status` lists them")
-    last = last_layer(task)
     layers = {  # its net may have been edited
-        layer.name: tuple(tuple(shape) for shape in layer.shapes)
-        for layer in record.layers or []
-        if layer.name != last
+        layer.name: tuple(tuple(shape) for shape in layer.shapes) for layer in record.layers or []
     }
-    return Start(word, folder.final, Path(record.mean), last, [], layers)
+    classifiers = [name for name in layers if name.endswith(f"_{task}")]
+    for name in classifiers:
+        del layers[name]
+    last = classifiers[-1] if classifiers else last_layer(task)
+    mean = Path(record.mean)
+    card, net = _net_of(record)
+    return Start(word, folder.final, mean, last, [], layers, card, net)
+
+
+def _net_of(record: RunRecord) -> tuple[Card | None, str]:
+    """The card or our own net that a run's net was made from, through all runs before it."""
+    if record.init.startswith(OWN_RUN):
+        before = _own_run(record.init)
+        return before.card, before.net
+    if record.init == SCRATCH:
+        return None, str(record.settings.get("net", ""))
+    return find_card(record.init), ""
 
 
 def _from_root(path: Path) -> Path:

@@ -13,15 +13,16 @@ from experiments.single_run.evaluation import evaluate
 from experiments.single_run.job import Job
 from experiments.single_run.plan import RunPlan
 from experiments.single_run.prototxts import make_prototxts
+from experiments.single_run.run_net import find_run_net
 from experiments.single_run.start import Start, find_start
 from experiments.single_run.training import train
 from lib.caffe.client import find_engine
 from lib.caffe.device import Device, check_device, gpu_number, pick_device
 from lib.cli import Say, say, warn
 from lib.errors import UserError
-from models.cards import Card, find_card
-from models.compare import check_weights
+from models.cards import Card, find_card, load_cards
 from models.get import Checks, get
+from models.nets import check_card_weights
 
 STEPS = ("lists", "lmdb", "prototxt", "train", "evaluate")
 
@@ -76,6 +77,7 @@ def check_material(plan: RunPlan, last: str, means: Means) -> None:
     weights: list[str] = []
     if STEPS.index(last) >= STEPS.index("prototxt"):
         start = find_start(plan.init, plan.task, plan.data)
+        find_run_net(plan, start, find_engine)  # a net that can't be had is told now
         weights = [f"{path}: make weights INIT={start.init}" for path in start.missing]
     if material:
         raise UserError("\n  ".join([f"{task.name} can't be made yet:", *material, *weights]))
@@ -112,7 +114,8 @@ def _make_run(
         if start.missing and not only:
             get_weights(find_card(start.init), say=say)
         number = means.device().gpu if means.gpu == "auto" else gpu_number(means.gpu)
-        make_prototxts(plan, mean=start.mean, gpu=number, force=force, say=say, warn=warn)
+        net = find_run_net(plan, start, find_engine)
+        make_prototxts(plan, net=net, mean=start.mean, gpu=number, force=force, say=say, warn=warn)
     elif step == "train":
         train(Job(plan, start, means.device()), keep_all=means.keep_all, force=force)
     else:
@@ -124,6 +127,6 @@ def get_weights(card: Card, *, say: Say) -> None:
     engine = find_engine()
 
     def fit(weights: Path, of: Card) -> None:
-        check_weights(engine, weights, of.last_layer, outputs=of.outputs)
+        check_card_weights(engine, weights, of, load_cards())
 
     get(card, Checks(weights=fit, read_mean=read_mean, write_mean=write_mean), say=say)

@@ -18,7 +18,7 @@ from lib.caffe import client
 from lib.caffe.client import Engine, Event, Interrupted, find_engine
 from lib.caffe.device import Device
 from lib.errors import UserError
-from tests.small_world import CLASSES, COUNTS, DATA, Plan, World, edit
+from tests.small_world import CLASSES, DATA, Plan, World, edit
 
 FOREVER = Plan(max_iter=1_000_000, snapshot=0, test_interval=1_000_000)
 
@@ -37,7 +37,6 @@ def request(world: World, name: str, plan: Plan | None = None, **more: Any) -> d
         "inputs": "these",
         "id": "this",
         "resume": None,
-        "validation_images": COUNTS["val"],
         "validated": -1,
         "best": None,
         "gpu": None,

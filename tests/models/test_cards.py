@@ -36,7 +36,7 @@ def put(root: Path, text: str, init: str = "sixth") -> None:
 
 
 def test_the_five_of_the_paper() -> None:
-    cards = {card.init: card for card in load_cards()}
+    cards = {card.init: card for card in load_cards() if card.net == "caffenet"}
     assert set(cards) == {"hybrid", "memnet", "sentiment", "caffenet", "flickr"}
     outputs = {init: (card.last_layer, card.outputs) for init, card in cards.items()}
     assert outputs == {

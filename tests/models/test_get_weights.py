@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from models.archives import extract
 from models.cards import Card, load_card
 from models.compare import check_weights
 from models.get import Checks, get
-from models.store import MISSING, UNVERIFIED, VERIFIED, missing, require, state
+from models.store import MISSING, UNVERIFIED, VERIFIED, missing, require, state, unverified_files
 from tests.small_models import CLASSIFIER, SMALL, write_small
 from tests.warm_engine import WarmEngine, warm_engine
 
@@ -173,12 +174,12 @@ class Zoo:
         (self.root / init / "readme.md").write_text(f"---\n{text}\n---\n", encoding="utf-8")
         return load_card(init, self.root)
 
-    def get(self, card: Card, **more: Path) -> list[str]:
+    def get(self, card: Card, **more: Any) -> list[str]:
         said: list[str] = []
         get(card, self.checks, say=said.append, root=self.root, timeouts=QUICK, **more)
         return said
 
-    def refuse(self, card: Card, *words: str, **more: Path) -> str:
+    def refuse(self, card: Card, *words: str, **more: Any) -> str:
         """`get` fails in one line with these words and leaves nothing in place."""
         with pytest.raises(UserError) as caught:
             self.get(card, **more)
@@ -485,13 +486,14 @@ def test_one_file_is_taken_out(tmp_path: Path) -> None:
         bad("pipe", tarfile.FIFOTYPE),
     ],
 )
-def test_an_unsafe_archive_is_refused_whole(tmp_path: Path, extra: Callable[..., None]) -> None:
+def test_nothing_but_the_wanted_member_is_written(
+    tmp_path: Path, extra: Callable[..., None]
+) -> None:
     archive = tmp_path / "a.tar.gz"
     archive.write_bytes(tar({"wanted": b"fine"}, extra=extra))
     (tmp_path / "out").mkdir()
-    with pytest.raises(UserError, match="unsafe"):
-        extract(archive, ["wanted"], tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert extract(archive, ["wanted"], tmp_path / "out").read_bytes() == b"fine"
+    assert sorted(tmp_path.rglob("*")) == [archive, tmp_path / "out", tmp_path / "out" / "wanted"]
 
 
 def test_a_link_of_the_wanted_name_is_no_file(tmp_path: Path) -> None:
@@ -542,7 +544,7 @@ def test_files_with_a_published_checksum(
 
     said = zoo.get(card)
     assert said[0] == f"wrote {card.weights_path}: sha1 {sha1(model)}, as published"
-    assert "first seen: recorded in" in said[1]
+    assert "first seen, unverified: recorded in" in said[1]
     assert card.weights_path.read_bytes() == model
     assert card.mean_path.read_bytes() == mean
     assert zoo.cached() == []
@@ -709,6 +711,45 @@ def test_leftovers_of_killed_calls_are_removed(zoo: Zoo, model: bytes, tmp_path:
     assert other.exists()
 
 
+def test_plain_http_without_a_checksum_is_said_recorded_and_can_be_refused(
+    server: Server, zoo: Zoo, model: bytes, mean: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = server.put("/small.caffemodel", Page(model))
+    means = server.put("/small_mean.binaryproto", Page(mean))
+    card = zoo.card(caffemodel_url=weights, mean_url=means)
+    secure = weights.replace("http://", "https://")
+    message = zoo.refuse(card, f"{secure}: no connection", require_verified=True)
+    assert f"; {weights}" not in message
+    zoo.get(card)
+    warned = [one for one in capsys.readouterr().err.split("\n") if one.startswith("warning: ")]
+    assert len(warned) == 2
+    assert "recorded as unverified" in warned[0]
+    held = zoo.lock()
+    assert held["small/small.caffemodel"][0]["unverified"] is True
+    assert unverified_files("small", zoo.root) == [str(card.weights_path), str(card.mean_path)]
+    # a lock of before does not say; where the file came from tells
+    for records in held.values():
+        del records[0]["unverified"]
+    (zoo.root / "weights.lock").write_text(json.dumps(held))
+    assert unverified_files("small", zoo.root) == [str(card.weights_path), str(card.mean_path)]
+    # with the lock the checksum is known: plain http may bring the file again
+    card.weights_path.unlink()
+    zoo.get(card, require_verified=True)
+    assert card.weights_path.read_bytes() == model
+    assert "unverified" not in capsys.readouterr().err
+
+
+def test_a_published_checksum_makes_plain_http_as_good(
+    server: Server, zoo: Zoo, model: bytes, mean: bytes, tmp_path: Path
+) -> None:
+    url = server.put("/small.caffemodel", Page(model))
+    own = tmp_path / "mean.binaryproto"
+    own.write_bytes(mean)
+    card = zoo.card(caffemodel_url=url, sha1=sha1(model))
+    zoo.get(card, mean=own, require_verified=True)
+    assert unverified_files("small", zoo.root) == []
+
+
 def test_a_broken_lock_is_named(zoo: Zoo, model: bytes, tmp_path: Path) -> None:
     card = zoo.card(mean_value=["104", "117", "123"])
     card.weights_path.write_bytes(model)
@@ -814,7 +855,7 @@ def test_the_tools_errors_are_one_line_each(zoo: Zoo, tmp_path: Path) -> None:
     done = tool("--models", zoo.root)
     assert done.returncode == 2
     (error,) = done.stderr.splitlines()
-    assert error.startswith("error: one: could not get small.caffemodel: http://127.0.0.1:9/one: ")
+    assert error.startswith("error: one: could not get small.caffemodel: https://127.0.0.1:9/one: ")
     assert "two: could not get small.caffemodel: " in error
     done = tool("--models", zoo.root, "--init", "tow")
     assert done.stderr == "error: unknown init 'tow': did you mean two? valid: one, two\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,9 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets.catalogue import read_catalogue
 from datasets.mean import read_mean
+from datasets.tasks import get_task
+from datasets.works import write_works
 from experiments.similarity.artworks import query_pixels
-from experiments.similarity.attribution import explain
+from experiments.similarity.attribution import explain, training_images
+from experiments.similarity.collection import task_collection
 from experiments.similarity.extractor import Extractor
 from experiments.similarity.feature_models import find_model
 from lib.caffe.device import Device
@@ -280,16 +285,60 @@ def test_retrieval_of_a_folder_is_refused_before_its_features_are_taken(device: 
     assert not list(Path("experiments/features").glob("unlabelled*"))
 
 
-def test_files_that_have_moved(device: Device, world: SimilarWorld) -> None:
+def test_files_that_are_gone_are_shown_from_the_lmdbs(device: Device) -> None:
     gone = ROOT / image_name(21)
     gone.rename("moved.jpg")
     try:
         words = ["--query", str(IMAGE), "--models", "first", "--task", TASK, "-k", "26"]
-        said = tool(device, "tools.similar", *words, code=2)
-        assert image_name(21) in said
-        assert "have moved" in said
+        assert image_name(21) in tool(device, "tools.similar", *words)
     finally:
         Path("moved.jpg").rename(gone)
+
+
+@pytest.mark.parametrize("where", ["gone", "kept", "elsewhere"])
+def test_raw_material_that_is_gone_or_elsewhere(device: Device, where: str) -> None:
+    query = Path(f"{where}.jpg")
+    shutil.copy(IMAGE, query)
+    if where == "kept":  # beside the lists, since they were made
+        table = read_catalogue(get_task(TASK)).table
+        write_works(DATA, table, table["image"])
+    Path("datasets/raw").rename("other")
+    raw = ["--raw", "other"] if where == "elsewhere" else []
+    known = "Dutch" if where == "gone" else "Judith Leyster"
+    try:
+        words = ["--task", TASK, *raw]
+        found = tool(
+            device, "tools.similar", "--query", str(query), "--models", "first", *words, "-k", "26"
+        )
+        assert known in found
+        said = tool(device, "tools.retrieval_scores", "--models", "first", *words, "--k", "3")
+        assert "same class" in said
+        said = tool(device, "tools.explain", "--image", str(query), "--run", "first", *raw)
+        assert "no nearest" not in said
+        sheets = tool(device, "tools.fig15", "--models", "first", *words, "--count", "1")
+        assert Path(sheets.strip()).is_file()
+    finally:
+        Path("other").rename("datasets/raw")
+        DATA.works.unlink(missing_ok=True)
+
+
+def test_the_query_is_left_out_of_what_the_run_learnt_from(device: Device) -> None:
+    """An image that a run was trained on is no proof: it is said, and not its own neighbour."""
+    trained = ROOT / image_name(3)
+    out = tool(device, "tools.explain", "--image", str(trained), "--run", "first", "-k", "13")
+    assert "a training image of this run" in out
+    assert "true class Dutch: " in out
+    tested = tool(device, "tools.explain", "--image", str(IMAGE), "--run", "first")
+    assert "a test image of this run" in tested
+    model = find_model("first")
+    own = task_collection(DATA)
+    with Extractor(device) as extractor:
+        vector = extractor.vectors(model, "fc7", query_pixels(trained))[0]
+    training = training_images(own, model, vector, 13, {}, image_name(3))
+    assert len(training.nearest) == 13
+    assert image_name(3) not in {each.image for each in training.nearest}
+    assert {each.part for each in training.nearest} == {"train"}
+    assert (training.part, training.truth) == ("train", "Dutch")
 
 
 def test_figures_and_scores(device: Device) -> None:

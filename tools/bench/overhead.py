@@ -199,7 +199,6 @@ def worker_train(engine: Engine, solver: Path) -> Trainer:
         "inputs": "",
         "id": "",
         "resume": None,
-        "validation_images": 0,
         "validated": -1,
         "best": None,
         "gpu": None,

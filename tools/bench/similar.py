@@ -39,6 +39,7 @@ from experiments.similarity.make_features import make_features
 from experiments.similarity.page.app import make_app
 from experiments.similarity.page.engine import EngineQueue
 from experiments.similarity.page.gallery import Gallery
+from experiments.similarity.page.page_parts import Page
 from experiments.similarity.page.thumbs import Thumbs
 from experiments.similarity.page.uploads import Decoder, Uploads
 from lib.caffe.client import Engine, find_engine
@@ -222,7 +223,7 @@ def _page(folder: Path, index: Index) -> None:
     gallery = Gallery(collection, [model], [index], known)
     engine = EngineQueue(Extractor(Device(find_engine(), {}, None)), 4)
     thumbs, uploads = Thumbs(gallery, folder / "thumbs"), Uploads(folder / "uploads")
-    app = make_app(gallery, engine, thumbs, uploads, Decoder(), ["127.0.0.1"])
+    app = make_app(Page(gallery, engine, thumbs, uploads, Decoder()), ["127.0.0.1"])
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -234,7 +235,7 @@ def _page(folder: Path, index: Index) -> None:
             times = []
             for row in np.random.default_rng(2).choice(len(items), 15, replace=False).tolist():
                 answer, seconds = _clocked(
-                    partial(client.get, "/api/search", params={"image": row})
+                    partial(client.get, "/api/search", params={"image": items[row].image})
                 )
                 assert len(answer.json()["results"][0]["images"]) == 12
                 times.append(seconds)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from experiments.similarity.extractor import Extractor
@@ -37,9 +36,8 @@ class EngineQueue:
         self.limit = limit
         self.restarts = 0  # after a process died
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        self._inside = 0
+        self._inside = 0  # places taken; touched by the event loop alone
         self._closed = False
-        self._lock = threading.Lock()
         self._seconds = 1.0  # that a piece takes, by the last ones
 
     @property
@@ -47,23 +45,33 @@ class EngineQueue:
         """Pieces that wait or run."""
         return self._inside
 
+    @property
+    def full(self) -> bool:
+        """Whether all places are taken."""
+        return self._inside >= self.limit
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """A place in the queue, to be had before any other work. Raises BusyError at once."""
+        if self.full:
+            raise self.busy()
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
+    def busy(self) -> BusyError:
+        """What is said when all places are taken."""
+        return BusyError(max(1, round(self._seconds * self._inside)))
+
     async def run(self, work: Callable[[Extractor], T]) -> T:
-        """The result of `work`. Raises BusyError at once when the queue is full.
+        """The result of `work`, for one who has a place.
 
         When the engine dies under it, it is tried once more with a new one. Work whose caller has
         gone away before its turn is skipped.
         """
-        with self._lock:
-            if self._inside >= self.limit:
-                raise BusyError(max(1, round(self._seconds * self._inside)))
-            self._inside += 1
-        try:
-            future = self._thread.submit(self._work, work)
-        except BaseException:
-            self._leave()
-            raise
-        future.add_done_callback(lambda _: self._leave())
-        return await asyncio.wrap_future(future)
+        return await asyncio.wrap_future(self._thread.submit(self._work, work))
 
     def close(self) -> None:
         """End the engine and its thread, in the middle of its work too."""
@@ -85,7 +93,3 @@ class EngineQueue:
             return work(self.extractor)
         finally:
             self._seconds = 0.7 * self._seconds + 0.3 * (time.monotonic() - began)
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._inside -= 1

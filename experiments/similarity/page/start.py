@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from datasets.catalogue import RAW
 from experiments.similarity.artworks import artworks
 from experiments.similarity.choose_collection import CollectionChoice
 from experiments.similarity.extractor import Extractor
@@ -17,10 +16,6 @@ from experiments.similarity.feature_models import FC7, find_model
 from experiments.similarity.index import index_word
 from experiments.similarity.neighbours import check_indexes, open_features, open_index
 from experiments.similarity.optional_packages import load
-from experiments.similarity.page.engine import EngineQueue
-from experiments.similarity.page.gallery import Gallery
-from experiments.similarity.page.thumbs import Thumbs
-from experiments.similarity.page.uploads import Decoder, Uploads
 from lib.caffe.device import Device
 from lib.errors import UserError
 
@@ -37,7 +32,6 @@ def serve_page(
     port: int = PORT,
     index: str = "exact",
     queue: int = QUEUE,
-    raw: Path = RAW,
 ) -> None:
     """Open the collection and the indexes of the models `words`, then serve till Ctrl-C.
 
@@ -47,7 +41,13 @@ def serve_page(
     for name in ("faiss", "fastapi", "uvicorn"):
         load(name)
     from experiments.similarity.page.app import make_app
+    from experiments.similarity.page.engine import EngineQueue
+    from experiments.similarity.page.gallery import Gallery
+    from experiments.similarity.page.guard import allowed_names
+    from experiments.similarity.page.page_parts import Page
     from experiments.similarity.page.server import Server
+    from experiments.similarity.page.thumbs import Thumbs
+    from experiments.similarity.page.uploads import Decoder, Uploads
 
     index_word(index)
     models = list({(each := find_model(word)).name: each for word in words}.values())
@@ -57,31 +57,27 @@ def serve_page(
     sets = [open_features(model, collection) for model in models]
     check_indexes(index, sets)
     gone = [item.image for item in sets[0].items if not (collection.root / item.image).is_file()]
-    if len(gone) == len(sets[0]):
+    if len(gone) == len(sets[0]) and not collection.data:
         raise UserError(
             f"none of the collection's images is in {collection.root} any more ({gone[0]}, ...): "
-            "put them back, or make lists, LMDBs and features again"
+            "put them back"
         )
     if gone:
+        instead = "; shown are the square ones of the LMDBs" if collection.data else ""
         print(
             f"warning: {len(gone):,} images are not in {collection.root} any more: {gone[0]}, ..."
+            f"{instead}"
         )
     indexes = [open_index(features, index) for features in sets]
-    gallery = Gallery(collection, models, indexes, artworks(collection, raw))
+    gallery = Gallery(collection, models, indexes, artworks(collection, choice.raw))
     cache = CACHE / f"{collection.name}-{collection.fingerprint[:12]}"
     engine, decoder = EngineQueue(Extractor(device), queue), Decoder()
     with closing(engine), closing(decoder):
         for model in models:  # the first visitor need not wait for the weights
             engine.extractor.dims(model, FC7, batch=1)
         decoder.warm()
-        app = make_app(
-            gallery,
-            engine,
-            Thumbs(gallery, cache / "thumbnails"),
-            Uploads(cache / "uploads"),
-            decoder,
-            _names(host),
-        )
+        thumbs, uploads = Thumbs(gallery, cache / "thumbnails"), Uploads(cache / "uploads")
+        app = make_app(Page(gallery, engine, thumbs, uploads, decoder), allowed_names(host))
         address, number = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         print(f"http://{shown}:{number}/  ({len(gallery):,} images; Ctrl-C ends it)", flush=True)
@@ -110,12 +106,9 @@ def _listen(host: str, port: int) -> socket.socket:
             why = f"{error.strerror}; HOST= must be an address of this machine"
         raise UserError(f"can't serve on {host}, port {port}: {why}") from None
     if not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
-        print(f"warning: everyone who can reach {host} can use this page", flush=True)
+        print(
+            f"warning: everyone who can reach this machine at {host} can now see all images and "
+            f"labels, and the uploads that they have a link to; HOST={HOST} keeps them to yourself",
+            flush=True,
+        )
     return listener
-
-
-def _names(host: str) -> list[str]:
-    """The host names that a browser may ask for: others are a page from elsewhere in disguise."""
-    if host in ("0.0.0.0", "::"):
-        return ["*"]
-    return sorted({"localhost", "127.0.0.1", "[::1]", host})

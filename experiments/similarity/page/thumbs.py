@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import threading
 from pathlib import Path
 
-from datasets.decode import BrokenImageError, decode, read_bytes
+from fastapi.concurrency import run_in_threadpool
+
+from experiments.similarity.artworks import picture
 from experiments.similarity.page.gallery import Gallery
 from experiments.similarity.page.uploads import show
+from lib.errors import UserError
 from lib.files import whole_file
 
 SIZES = {"small": 360, "large": 1200}  # pixels a side
@@ -21,19 +24,22 @@ class Thumbs:
     def __init__(self, gallery: Gallery, folder: Path) -> None:
         self._gallery = gallery
         self._folder = folder
-        self._gate = threading.BoundedSemaphore(_AT_ONCE)
+        self._gate = asyncio.Semaphore(_AT_ONCE)
 
-    def jpeg(self, row: int, size: str) -> bytes | None:
+    async def jpeg(self, row: int, size: str) -> bytes | None:
         """The image of a row; None when its file is not there any more, or broken."""
         kept = self._folder / str(row // 1000) / f"{row}-{size}.jpg"
         with contextlib.suppress(OSError):
             return kept.read_bytes()
-        path = self._gallery.collection.root / self._gallery.items[row].image
-        with self._gate:
-            try:
-                made = show(decode(read_bytes(path)), SIZES[size])
-            except BrokenImageError:
-                return None
+        async with self._gate:  # who waits here keeps no thread from others
+            return await run_in_threadpool(self._make, row, size, kept)
+
+    def _make(self, row: int, size: str, kept: Path) -> bytes | None:
+        image = self._gallery.items[row].image
+        try:
+            made = show(picture(self._gallery.collection, image)[..., ::-1], SIZES[size])
+        except UserError:
+            return None
         with contextlib.suppress(OSError), whole_file(kept) as aside:
             aside.write_bytes(made)
         return made

@@ -35,6 +35,7 @@ NET = numbers_of("NetParameter")
 V2 = numbers_of("LayerParameter")
 V1 = numbers_of("V1LayerParameter")
 V0 = numbers_of("V0LayerParameter")
+V1_SPELT = {"LRN": "LRN", "RELU": "ReLU", "PRELU": "PReLU", "HDF5_DATA": "HDF5Data"}
 BLOB = numbers_of("BlobProto")
 SHAPE = numbers_of("BlobShape")
 
@@ -74,6 +75,47 @@ class Layer:
     def __init__(self, name, blobs):
         self.name = name
         self.blobs = blobs
+
+
+def carried_net(path):
+    """The net that a .caffemodel carries beside its weights.
+
+    Of each layer name, type, bottoms, tops. Empty for V0, the form of 2013. The file must have
+    passed `read`.
+    """
+    with open(path, "rb") as handle:
+        data = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
+    found = []
+    for number, _, start, end in fields(data, 0, len(data)):
+        if number == NET["layer"]:
+            found.append(carried_layer(data, start, end, V2))
+        elif number == NET["layers"]:
+            found.append(carried_layer(data, start, end, V1))
+    return [layer for layer in found if layer["type"]]
+
+
+# V1's layer types by number, as today's names are spelt: POOLING is Pooling, LRN stays LRN.
+V1_TYPES = {
+    value.number: V1_SPELT.get(value.name, value.name.title().replace("_", ""))
+    for value in caffe_pb2.V1LayerParameter.DESCRIPTOR.enum_types_by_name["LayerType"].values
+}
+
+
+def carried_layer(data, start, end, numbers):
+    layer = {"name": "", "type": "", "bottoms": [], "tops": []}
+    for number, wire, first, last in fields(data, start, end):
+        if number == numbers["name"] and wire == BYTES:
+            layer["name"] = text(data, first, last)
+        elif number == numbers["type"]:
+            if wire == BYTES:
+                layer["type"] = text(data, first, last)
+            else:
+                layer["type"] = V1_TYPES.get(varint(data, first, last)[0], "")
+        elif number == numbers["bottom"]:
+            layer["bottoms"].append(text(data, first, last))
+        elif number == numbers["top"]:
+            layer["tops"].append(text(data, first, last))
+    return layer
 
 
 def read(path):

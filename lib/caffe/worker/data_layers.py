@@ -1,5 +1,8 @@
 """The layers that a net reads its images and labels from."""
 
+import os
+import struct
+
 from caffe.proto import caffe_pb2
 from errors import WorkerError
 
@@ -58,6 +61,43 @@ def about(layer):
         "tops": list(layer.top),
         "transform": transform(layer.transform_param),
     }
+
+
+def count(layer, path):
+    """How many images a reader reads before it begins again.
+
+    WorkerError for a LevelDB, whose records nothing here can count.
+    """
+    if layer.type == "ImageData":
+        with open(layer.image_data_param.source, "rb") as handle:
+            return sum(1 for line in handle if line.strip())
+    if layer.data_param.backend != caffe_pb2.DataParameter.LMDB:
+        raise WorkerError(
+            "{}: layer '{}' reads a LevelDB, whose images can't be counted here; make an LMDB of "
+            "it, and say `backend: LMDB`".format(path, layer.name)
+        )
+    return lmdb_entries(os.path.join(layer.data_param.source, "data.mdb"))
+
+
+# Of LMDB's data.mdb (lmdb.h, mdb.c: MDB_page, MDB_meta, MDB_db): two meta pages begin it; the newer
+# one counts. Caffe's Python has no package for it.
+META = struct.Struct("=16x 4s 4x 8x 8x 48x 32x Q 8x 8x Q")
+MAGIC = struct.pack("=I", 0xBEEFC0DE)
+
+
+def lmdb_entries(path):
+    """The number of records of an LMDB; WorkerError when the file is none."""
+    with open(path, "rb") as handle:
+        head = handle.read(64 * 1024 + META.size)
+    sizes = [4096 << shift for shift in range(5)]
+    found = [META.unpack_from(head, 0)] if len(head) >= META.size else []
+    for size in sizes:
+        if len(head) >= size + META.size:
+            found.append(META.unpack_from(head, size))
+    good = [(transaction, entries) for magic, entries, transaction in found if magic == MAGIC]
+    if not good:
+        raise WorkerError("{} is no LMDB".format(path))
+    return int(max(good)[1])
 
 
 def transform(param):

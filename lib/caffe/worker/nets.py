@@ -78,24 +78,13 @@ def load(asked, gpu, blob=None, batch=None, backward=False):
 
 def _load(asked, blob, batch, backward):
     param = prototxts.read_net(asked["deploy"])
+    python_layers.load(param.layer, asked["deploy"])
     if blob is not None:
         cut(param, blob, asked["deploy"])
     if backward:
-        param.force_backward = True
-        for layer in param.layer:
-            for _ in range(len(layer.param), 2 if layer.type in LEARNT else 0):
-                layer.param.add()
-            for each in layer.param:
-                each.lr_mult = 0
-    python_layers.load(param.layer, asked["deploy"])
+        only_inputs_learn(param)
     _, layers = caffemodel.read(asked["weights"])
-    folder = tempfile.mkdtemp()
-    try:
-        path = os.path.join(folder, "deploy.prototxt")
-        prototxts.write(param, path)
-        net = caffe.Net(path, caffe.TEST)
-    finally:
-        shutil.rmtree(folder)
+    net = build(param)
     if len(net.inputs) != 1 or len(net.blobs[net.inputs[0]].data.shape) != 4:
         raise WorkerError(
             "{}: a deploy net has one input of images, this one has {}".format(
@@ -116,7 +105,26 @@ def _load(asked, blob, batch, backward):
     return Model(net, param, asked)
 
 
-LEARNT = ("Convolution", "InnerProduct")
+def only_inputs_learn(param):
+    """Let gradients reach the input of a net, and compute none for its weights."""
+    blobs = build(param).params
+    param.force_backward = True
+    for layer in param.layer:
+        for _ in range(len(layer.param), len(blobs.get(layer.name, ()))):
+            layer.param.add()
+        for each in layer.param:
+            each.lr_mult = 0
+
+
+def build(param):
+    """The TEST net of a NetParameter."""
+    folder = tempfile.mkdtemp()
+    try:
+        path = os.path.join(folder, "deploy.prototxt")
+        prototxts.write(param, path)
+        return caffe.Net(path, caffe.TEST)
+    finally:
+        shutil.rmtree(folder)
 
 
 def cut(param, blob, path):

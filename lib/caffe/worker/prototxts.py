@@ -115,7 +115,8 @@ def check_types(layers, path):
     known = list(caffe.layer_type_list())
     for layer in layers:
         if layer.type not in known:
-            near = difflib.get_close_matches(layer.type, known)
+            same = [name for name in known if name.lower() == layer.type.lower()]
+            near = same or difflib.get_close_matches(layer.type, known)
             hint = "; did you mean {}?".format(" or ".join(near)) if near else ""
             raise WorkerError(
                 "{}: layer '{}': this Caffe has no layer type '{}'{}".format(

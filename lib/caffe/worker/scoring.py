@@ -5,6 +5,7 @@ test_iter batches counts some images twice. Any N consecutive records, taken cyc
 full pass.
 """
 
+import heads
 import numpy
 from errors import WorkerError
 
@@ -12,18 +13,10 @@ from errors import WorkerError
 class Outputs:
     """Where a classifier's TEST net keeps the logits and the true labels."""
 
-    def __init__(self, net, path):
-        """Find the SoftmaxWithLoss layer of `net`; WorkerError (naming `path`) if there is none."""
+    def __init__(self, net, layers, path, logits=None):
+        """`layers`: those of `net`, as written in `path`; `logits` as heads.scored says."""
         self.net = net
-        for name, layer in zip(net._layer_names, net.layers):
-            if layer.type == "SoftmaxWithLoss":
-                self.logits, self.labels = net.bottom_names[name][:2]
-                return
-        raise WorkerError(
-            "{}: the TEST net has no SoftmaxWithLoss layer, so there is nothing to score".format(
-                path
-            )
-        )
+        self.logits, self.labels = heads.scored(layers, path, logits)
 
     def passes(self, count):
         """Yield logits (n, classes) float64 and labels (n,) int by batches, `count` in all."""

@@ -3,6 +3,8 @@
 import os
 
 import caffe
+import data_layers
+import heads
 import prototxts
 from caffe.proto import caffe_pb2
 from errors import WorkerError
@@ -21,9 +23,11 @@ def load_solver(param, request):
     path of their list), run (folder for a file in between), snapshot_prefix, gpu (device or None).
     Raises WorkerError where the nets fit neither each other nor the classes.
     """
-    if not param.net:
-        raise WorkerError("{}: no `net:` line".format(request["solver"]))
-    prototxts.check_layers(prototxts.read_net(param.net).layer, param.net)
+    check_one_net(param, request["solver"])
+    written = prototxts.read_net(param.net)
+    training, testing = train_layers(param, written), test_layers(param, written)
+    prototxts.check_layers(training, param.net)
+    prototxts.check_layers(testing, param.net)
     if param.max_iter <= 0:
         raise WorkerError("{}: max_iter must be positive".format(request["solver"]))
     used = caffe_pb2.SolverParameter()
@@ -43,14 +47,52 @@ def load_solver(param, request):
         solver = caffe.get_solver(path)
     finally:
         os.remove(path)
+    # What the test of the run will need, said before it is trained.
+    data_layers.reader(testing, param.net, "TEST")
+    logits, _ = heads.scored(
+        testing, param.net, heads.deploy_logits(deploy_layers(request["deploy"]))
+    )
     check_deploy(deploy, request["deploy"], solver.net, param.net)
-    check_classes(solver.net, param.net, *request["classes"])
+    check_classes(solver.net, param.net, logits, *request["classes"])
     return solver
+
+
+def check_one_net(param, path):
+    """Raise WorkerError unless a solver (SolverParameter) has one net, to train and to test."""
+    if not param.net:
+        others = [name for name, value in param.ListFields() if "net" in name.name]
+        found = " (only {})".format(", ".join(each.name for each in others)) if others else ""
+        raise WorkerError(
+            "{}: no `net:` line{}; name one net, with its TRAIN and its TEST layers".format(
+                path, found
+            )
+        )
+    tests = len(param.test_net) + len(param.test_net_param) + len(param.test_state)
+    if len(param.test_net) or len(param.test_net_param) or tests > 1:
+        raise WorkerError(
+            "{}: several test nets; leave one, the TEST layers of `net:`: the run is validated "
+            "and tested by it".format(path)
+        )
+
+
+def train_layers(param, net):
+    """The layers of `net` that the solver `param` trains by, by Caffe's own rules."""
+    return prototxts.layers_in(net, prototxts.state(net, caffe.TRAIN, param.train_state))
+
+
+def test_layers(param, net):
+    """The layers of `net` that the solver `param` validates by, by Caffe's own rules."""
+    return prototxts.layers_in(net, prototxts.state(net, caffe.TEST, *param.test_state))
+
+
+def deploy_layers(path):
+    """The layers of a deploy net."""
+    return prototxts.in_phase(prototxts.read_net(path), caffe.TEST)
 
 
 def weight_shapes(path):
     """Layer -> shapes of its weights, of the net in a prototxt."""
-    prototxts.check_layers(prototxts.read_net(path).layer, path)
+    prototxts.check_layers(deploy_layers(path), path)
     net = caffe.Net(path, caffe.TEST)
     return {name: [list(blob.data.shape) for blob in net.params[name]] for name in net.params}
 
@@ -73,15 +115,14 @@ def in_words(shapes):
     return ", ".join(" x ".join(map(str, shape)) for shape in shapes) or "none"
 
 
-def check_classes(net, path, count, names):
+def check_classes(net, path, logits, count, names):
     """Raise WorkerError unless the classifier has an output for each class, and no more."""
-    for logits, _ in classifiers(net)[:1]:
-        outputs = net.blobs[logits].data.shape[1]
-        if outputs != count:
-            raise WorkerError(
-                "{}: layer '{}' has {} outputs, but {} names {} classes: its num_output must be "
-                "their number".format(path, logits, outputs, names, count)
-            )
+    outputs = net.blobs[logits].data.shape[1] if logits in net.blobs else count
+    if outputs != count:
+        raise WorkerError(
+            "{}: layer '{}' has {} outputs, but {} names {} classes: its num_output must be "
+            "their number".format(path, logits, outputs, names, count)
+        )
 
 
 def classifiers(net):

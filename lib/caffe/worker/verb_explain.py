@@ -1,5 +1,6 @@
 """explain: what a classifier says of one image, and which parts of it made it say so."""
 
+import heads
 import nets
 import numpy
 from errors import WorkerError
@@ -10,7 +11,7 @@ def run(request, emit):
 
     request: deploy, weights, mean, net (paths; net: the run's own train_val, or None), images
     (path of raw uint8 pixels, BGR, 3 x height x width), size ([height, width]), layer (blob of the
-    map; None: the last convolution's), label (the class to explain, None for the likeliest), blob
+    map; None: heads.last_maps), label (the class to explain, None for the likeliest), blob
     (features to return, "fc7"), out (path of the .npz to write), gpu.
     The .npz holds probabilities (classes,), cam (height, width of the layer) from 0 to 1, saliency
     (crop, crop) from 0 to 1, features (dims,).
@@ -74,8 +75,7 @@ def map_layer(net, param, request):
     """The blob of the class-activation map."""
     layer = request["layer"]
     if layer is None:
-        tops = [each.top[0] for each in param.layer if each.type == "Convolution"]
-        layer = tops[-1] if tops else "conv5"
+        layer = heads.last_maps(net, list(param.layer), request["deploy"])
     if layer not in net.blobs or len(net.blobs[layer].data.shape) != 4:
         raise WorkerError("{} has no convolution '{}'".format(request["deploy"], layer))
     return layer

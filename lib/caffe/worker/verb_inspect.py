@@ -16,7 +16,8 @@ def run(request, emit):
 
     `expected` maps a layer's name to the shapes of its blobs in the net that is to be trained.
 
-    Returns form ("V2", "V1", "V0"), bytes, and layers in the file's order: each with name, shapes
+    Returns form ("V2", "V1", "V0"), bytes, net (caffemodel.carried_net), and layers in the file's
+    order: each with name, shapes
     (as in the file), legacy (4-D num/channels/height/width), finite (no NaN, no infinity), and
     caffe: the shapes that Caffe gave the layer when it copied it into a net, bit for bit as in the
     file; null where the layer is not an expected one or cannot be one by the rank of its blobs.
@@ -29,6 +30,7 @@ def run(request, emit):
     return {
         "form": form,
         "bytes": os.path.getsize(path),
+        "net": caffemodel.carried_net(path),
         "layers": [
             {
                 "name": layer.name,
@@ -81,9 +83,14 @@ def fit(blob, wanted):
 
 
 def is_layer(shapes):
-    """Whether these are the blobs of a convolution or inner product: weights, or with biases."""
+    """Whether these are the blobs of a layer that `probe` can make.
+
+    That is a convolution or inner product (weights, or with biases), or one number a channel, with
+    or without a second one: what Scale, PReLU and Bias have.
+    """
     weights, biases = shapes[0], shapes[1:]
-    return len(weights) in (2, 4) and min(weights) > 0 and (not biases or biases == [[weights[0]]])
+    fits = len(weights) in (1, 2, 4) and min(weights) > 0
+    return fits and (not biases or biases == [[weights[0]]])
 
 
 def probe(shapes):
@@ -98,6 +105,11 @@ def probe(shapes):
             layer.type = "Convolution"
             parameter = layer.convolution_param
             parameter.kernel_h, parameter.kernel_w = weights[2:]
+        elif len(weights) == 1:
+            layer.type = "Scale"
+            layer.scale_param.bias_term = len(blobs) == 2
+            data.input_param.shape.add(dim=[1, weights[0]])
+            continue
         else:
             layer.type = "InnerProduct"
             parameter = layer.inner_product_param

@@ -3,11 +3,15 @@
 import os
 
 import caffe
+import data_layers
 import device
+import heads
 import numpy
 import prototxts
+from caffe.proto import caffe_pb2
 from errors import WorkerError
 from scoring import Outputs, check_labels, probabilities
+from solvers import deploy_layers, test_layers
 
 
 def run(request, emit):
@@ -15,14 +19,20 @@ def run(request, emit):
 
     request: train_val (path), weights (path), lmdb (path), images (its number of records), out
     (path of the .npz to write: probabilities float32 (images, classes), labels int64 (images,)),
-    gpu (device or None). Events: images. Returns images, classes.
+    gpu (device or None); where they are there, also solver (path: its test_state counts) and
+    deploy (path: of several losses, the one that it ends in counts). Events: images. Returns
+    images, classes.
     Raises WorkerError on a NaN or infinite output, naming the record.
     """
     device.choose(request["gpu"])
     path = request["train_val"]
-    net = load(path, request["lmdb"], request["weights"], request["out"])
+    layers = read(path, request["lmdb"], request.get("solver"))
+    net = build(layers, request["weights"], request["out"])
+    deploy = request.get("deploy")
+    logits = heads.deploy_logits(deploy_layers(deploy)) if deploy else None
+    outputs = Outputs(net, layers, path, logits)
     scores, truths, done = [], [], 0
-    for logits, labels in Outputs(net, path).passes(request["images"]):
+    for logits, labels in outputs.passes(request["images"]):
         bad = numpy.flatnonzero(~numpy.isfinite(logits).all(axis=1))
         if bad.size:
             raise WorkerError(
@@ -45,17 +55,26 @@ def run(request, emit):
     return {"images": done, "classes": int(scores[0].shape[1])}
 
 
-def load(path, lmdb, weights, beside):
-    """The TEST net of `path` with its Data layer reading `lmdb`: same mean, crop and batch."""
+def read(path, lmdb, solver):
+    """The layers of the TEST net of `path`, reading `lmdb`: same mean, crop and batch."""
     param = prototxts.read_net(path)
-    tested = prototxts.in_phase(param, caffe.TEST)
-    data = [layer for layer in tested if layer.type == "Data"]
-    if len(data) != 1:
-        raise WorkerError(
-            "{}: the TEST net must have exactly one Data layer, not {}".format(path, len(data))
-        )
-    data[0].data_param.source = lmdb
-    prototxts.check_layers(tested, path)
+    state = caffe_pb2.SolverParameter()
+    if solver and os.path.exists(solver):
+        state = prototxts.read_solver(solver)
+    layers = test_layers(state, param)
+    data_layers.read_lmdb(data_layers.reader(layers, path, "TEST"), lmdb)
+    prototxts.check_layers(layers, path)
+    return layers
+
+
+def build(layers, weights, beside):
+    """The net of these layers, with its weights."""
+    param = caffe_pb2.NetParameter(name="test")
+    for layer in layers:
+        new = param.layer.add()
+        new.CopyFrom(layer)
+        new.ClearField("include")
+        new.ClearField("exclude")
     used = beside + ".prototxt"
     prototxts.write(param, used)
     try:

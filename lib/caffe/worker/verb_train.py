@@ -5,7 +5,9 @@ import os
 import signal
 import time
 
+import data_layers
 import device
+import heads
 import numpy
 import prototxts
 import snapshots
@@ -13,7 +15,7 @@ from caffe.proto import caffe_pb2
 from errors import WorkerError
 from replay import replay
 from scoring import Outputs, check_labels, losses
-from solvers import load_solver, watch_losses
+from solvers import deploy_layers, load_solver, test_layers, train_layers, watch_losses
 
 EVENT_SECONDS = 0.5  # at most so often the parent hears of an iteration
 
@@ -25,8 +27,8 @@ def run(request, emit):
     layer name), run (folder for what is made), snapshot_prefix (start of the snapshots' paths),
     aside (folder beside them, made and removed for each), inputs (a word for what this is made
     from) and id (of the run), both kept in the markers of snapshots, resume (path of a
-    .solverstate or None), validation_images (records of the TEST net's LMDB), validated (last
-    iteration that has its validation already), best (best validation accuracy so far).
+    .solverstate or None), validated (last iteration that has its validation already), best (best
+    validation accuracy so far).
     Events: start, iteration, validating, validation, snapshot, replay. Returns iteration, and
     layers (hashes after) or interrupted. The solver's own max_iter, test_interval, snapshot,
     display are obeyed.
@@ -55,9 +57,15 @@ class Training:
         self.best = request["best"]
         self.saved_at = 0  # iteration that can be gone on from
         self.told = 0.0  # time of the last event about the replay or a validation
+        self.written = prototxts.read_net(self.param.net)
         self.outputs = None
-        if len(self.solver.test_nets) and request["validation_images"]:
-            self.outputs = Outputs(self.solver.test_nets[0], self.param.net)
+        self.validation_images = 0
+        if len(self.solver.test_nets):
+            layers = test_layers(self.param, self.written)
+            reader = data_layers.reader(layers, self.param.net, "TEST")
+            self.validation_images = data_layers.count(reader, self.param.net)
+            logits = heads.deploy_logits(deploy_layers(request["deploy"]))
+            self.outputs = Outputs(self.solver.test_nets[0], layers, self.param.net, logits)
             self.solver.test_nets[0].share_with(self.net)
         self.batch = batch_size(self.net) * self.param.iter_size
 
@@ -96,9 +104,11 @@ class Training:
             self.net.copy_from(self.request["weights"])
         self.saved_at = self.solver.iter
         loaded = snapshots.layer_hashes(self.net)
-        frozen = frozen_layers(self.param.net, self.net)
+        frozen = frozen_layers(train_layers(self.param, self.written), self.net)
         self.emit(
             "start",
+            train_images=self.train_images(),
+            validation_images=self.validation_images,
             iteration=self.solver.iter,
             max_iter=self.param.max_iter,
             batch=self.batch,
@@ -113,6 +123,13 @@ class Training:
                 for name in self.net.params
             ],
         )
+
+    def train_images(self):
+        """Images of one pass over what is trained on; None where they can't be counted."""
+        for layer in data_layers.sources(train_layers(self.param, self.written)):
+            if layer.type in data_layers.READERS:
+                return data_layers.count(layer, self.param.net)
+        return None
 
     def passes_before(self, solverstate):
         """How often the net ran forward in training before this snapshot."""
@@ -182,9 +199,12 @@ class Training:
     def validate(self):
         """Score every validation image exactly once; keep the weights if they are the best yet."""
         start = time.monotonic()
-        count = self.request["validation_images"]
+        count = self.validation_images
         seen, right, loss = 0, 0, 0.0
+        first, alive = None, False
         for logits, labels in self.outputs.passes(count):
+            first = logits[0] if first is None else first
+            alive = alive or bool((logits != first).any())
             check_labels(labels, logits.shape[1], self.param.net)
             right += int((logits.argmax(axis=1) == labels).sum())
             loss += float(losses(logits, labels).sum())
@@ -196,6 +216,14 @@ class Training:
             raise WorkerError(
                 "the validation loss is {} at iteration {}: training has diverged; "
                 "try a smaller LR".format(loss, self.solver.iter)
+            )
+        if not alive and count > 1 and self.solver.iter:
+            raise WorkerError(
+                "the net is dead at iteration {}: its outputs are the same for all {} validation "
+                "images, so nothing is learnt any more; try a smaller LR or NEW_LAYER_LR, and look "
+                "for a layer without a filler or a ReLU behind the classifier".format(
+                    self.solver.iter, count
+                )
             )
         accuracy = right / float(count)
         is_best = self.best is None or accuracy > self.best
@@ -231,12 +259,20 @@ def batch_size(net):
     return net.blobs[net._blob_names[0]].data.shape[0]
 
 
-def frozen_layers(path, net):
-    """Names of the layers of a net with a lr_mult of 0 for each of their blobs (default: 1)."""
+def frozen_layers(layers, net):
+    """Names of the layers that stay as they are: a lr_mult of 0 for each of their blobs.
+
+    The default is 1. A BatchNorm's are always 0 (batch_norm_layer.cpp); its statistics stay only
+    when it uses the stored ones in training.
+    """
     return {
         layer.name
-        for layer in prototxts.read_net(path).layer
+        for layer in layers
         if layer.name in net.params
-        and len(layer.param) >= len(net.params[layer.name])
-        and all(param.lr_mult == 0 for param in layer.param)
+        and (
+            layer.batch_norm_param.use_global_stats
+            if layer.type == "BatchNorm"
+            else len(layer.param) >= len(net.params[layer.name])
+            and all(param.lr_mult == 0 for param in layer.param)
+        )
     }
