@@ -28,6 +28,8 @@ CAFFENET: dict[str, Shapes] = {
     "fc7": ((4096, 4096), (4096,)),
 }
 
+_NAMED = 8  # layers that an error names: all of CaffeNet's
+
 COPIED = "copied"
 LEFT_OUT = "left out: the source task's classifier"
 NOT_OURS = "left out: not a layer of the net"
@@ -73,6 +75,8 @@ class Comparison:
     def problem(self) -> str | None:
         """What is wrong, in one line naming the layers and shapes; None where nothing is."""
         wrong = [f"layer '{row.layer}': {row.verdict}" for row in self.rows if not row.good]
+        if len(wrong) > _NAMED:
+            wrong[_NAMED:] = [f"and {len(wrong) - _NAMED} layers more (`make inspect` shows all)"]
         if wrong:
             return f"{self.weights} does not fit {self.net}: {'; '.join(wrong)}"
         if self.others:

@@ -27,6 +27,7 @@ class Solver:
     test_iter: int
     snapshot_prefix: str
     snapshot: int = 0
+    nets: tuple[str, ...] = ()  # the files that it names nets in; it may have nets in itself too
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,10 @@ class Nets:
 def read_solver(path: Path) -> Solver:
     """The numbers of a solver.prototxt; UserError with file and line if it can't be parsed."""
     said = _parse(path, "SolverParameter")
+    files = (said.net, said.train_net, *said.test_net)
     return Solver(
         net=said.net,
+        nets=tuple(file for file in files if file),
         max_iter=said.max_iter,
         iter_size=said.iter_size if said.HasField("iter_size") else 1,
         test_iter=said.test_iter[0] if said.test_iter else 0,
@@ -52,13 +55,24 @@ def read_solver(path: Path) -> Solver:
     )
 
 
-def read_nets(path: Path) -> Nets:
-    """The batch sizes of a train_val.prototxt; UserError as in `read_solver`."""
+def read_nets(path: Path) -> Nets | None:
+    """The batch sizes of a train_val.prototxt; UserError as in `read_solver`.
+
+    None where only Caffe can tell them: a net of an old form, rules beside `phase`, other layers of
+    data.
+    """
     batch = dict.fromkeys(_PHASES, 0)
     source = dict.fromkeys(_PHASES, "")
-    for layer in _parse(path, "NetParameter").layer:
+    layers = _parse(path, "NetParameter").layer
+    if not layers:
+        return None
+    for layer in layers:
         if layer.type != "Data":
+            if layer.top and not layer.bottom:
+                return None
             continue
+        if layer.exclude or any(_is_more_than_a_phase(rule) for rule in layer.include):
+            return None
         phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
         if not phases and layer.HasField("phase"):
             phases = [layer.phase]
@@ -67,6 +81,10 @@ def read_nets(path: Path) -> Nets:
                 batch[name] = layer.data_param.batch_size
                 source[name] = layer.data_param.source
     return Nets(batch["TRAIN"], batch["TEST"], source["TRAIN"], source["TEST"])
+
+
+def _is_more_than_a_phase(rule: Any) -> bool:
+    return any(field.name != "phase" for field, _ in rule.ListFields())
 
 
 def _parse(path: Path, kind: str) -> Any:

@@ -6,6 +6,7 @@ column of images, records of WikiArt's API, parquet files, folders of classes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -39,6 +40,7 @@ class Reading:
     sure: bool = True  # False: taken only where there is no other
 
 
+@functools.lru_cache(maxsize=1)  # a source asks whether there is any, and then for one of them
 def readings(listing: Listing, *, wikiart: bool = False) -> list[Reading]:
     """All readings of a collection, the surest first; none when nothing is recognised.
 

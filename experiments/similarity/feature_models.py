@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments.similarity.collection import Collection
 from experiments.similarity.feature_set import Source
+from experiments.single_run.find_run import LAST, find_run
 from experiments.single_run.folder import RUNS, RunFolder, run_folder
 from experiments.single_run.run_json import TRAINED, read_run_record
 from lib.errors import UserError, unknown
@@ -99,7 +100,9 @@ class Model:
 
 
 def find_model(word: str, mean: Path | None = None) -> Model:
-    """The model that a word names: <task>/<run>, a run's name, an init, or a .caffemodel file.
+    """The model that a word names: a run, an init, or a .caffemodel file.
+
+    A run is named <task>/<run>, <run>, by any part of that which only one has, or `last`.
 
     A file needs `mean` unless it lies in the folder of a run. Raises UserError for an unknown word,
     a run that is not trained, weights that are not in place.
@@ -111,7 +114,14 @@ def find_model(word: str, mean: Path | None = None) -> Model:
         return _from_file(path, mean)
     if word in init_names():
         return _from_card(word)
+    if word == LAST:
+        last = find_run(LAST, what="MODELS").path
+        return _from_run(last.parent.name, RunFolder(last))
     found = [each for each in finished_runs() if word in (each, each.partition("/")[2])]
+    parts = [] if found else [each for each in finished_runs() if word in each]
+    if len(parts) > 1:
+        raise UserError(f"model '{word}' may be {', '.join(parts)}: name more of one of them")
+    found = found or parts
     if len(found) > 1:
         raise UserError(f"model '{word}' is a run of several tasks: {', '.join(found)}")
     if not found:

@@ -16,6 +16,7 @@ from datasets.folders import DataFolder
 from datasets.imagelist import read_classes, read_list
 from datasets.records import read_lmdb_record
 from experiments.single_run.confusion import draw_confusion
+from experiments.single_run.find_run import note_finished
 from experiments.single_run.folder import RunFolder
 from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.metrics import Scores, score
@@ -61,6 +62,7 @@ def evaluate(plan: RunPlan, device: Callable[[], Device], *, force: bool = False
             tested=tested,
         )
         write_results(folder.results, results)  # last, when all else is there
+        note_finished(folder)
     _print(results, folder)
     _print_left_out(data)
 
@@ -110,12 +112,6 @@ def score_weights(
     )
 
 
-def _beside(train_val: Path) -> dict[str, str]:
-    """The solver and the deploy net that lie beside a run's net, for the engine."""
-    paths = {name: train_val.with_name(f"{name}.prototxt") for name in ("solver", "deploy")}
-    return {name: str(path) for name, path in paths.items() if path.is_file()}
-
-
 def _predict(
     weights: Path,
     train_val: Path,
@@ -126,6 +122,7 @@ def _predict(
 ) -> np.ndarray:
     """Probabilities (images, classes) for the test LMDB, in the order of its list."""
     images = len(labels)
+    deploy = train_val.with_name("deploy.prototxt")  # a run's; it says which of several heads
     with (
         tempfile.TemporaryDirectory(prefix=".test.", dir=folder) as aside,
         bar(what="test", unit="image", total=images) as progress,
@@ -139,12 +136,12 @@ def _predict(
             "predict",
             {
                 "train_val": str(train_val),
+                "deploy": str(deploy) if deploy.is_file() else None,
                 "weights": str(weights),
                 "lmdb": str(data.lmdb("test")),
                 "images": images,
                 "out": str(out),
                 "gpu": device.gpu,
-                **_beside(train_val),
             },
             log=folder / "test.log",
             on_event=on_event,

@@ -15,6 +15,7 @@ from models.cards import load_cards
 from models.compare import Comparison, check_weights
 from models.nets import check_card_weights
 from models.store import require
+from prototxt.caffenet import IMAGE_SIZE
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,6 @@ class Job:
         return self.plan.prototxts / "solver.prototxt"
 
     @property
-    def train_val(self) -> Path:
-        """The net that it is trained by."""
-        return self.plan.prototxts / "train_val.prototxt"
-
-    @property
     def deploy(self) -> Path:
         """The net for single images that belongs to it."""
         return self.plan.prototxts / "deploy.prototxt"
@@ -53,6 +49,8 @@ class Job:
             "solver": str(self.solver),
             "deploy": str(self.deploy),
             "classes": [len(read_classes(classes)), str(classes)],
+            "validation": str(self.plan.data.lmdb("val")),
+            "image_size": IMAGE_SIZE,
             "gpu": self.device.gpu,
         }
 

@@ -45,8 +45,8 @@ class Means:
 
 def do_steps(
     plan: RunPlan, last: str, means: Means, *, force: bool = False, only: bool = False
-) -> None:
-    """Do the steps up to `last` (of STEPS), or `only` that one.
+) -> RunPlan:
+    """Do the steps up to `last` (of STEPS), or `only` that one; the plan, its init by its own name.
 
     `force` makes the last step's lists, LMDBs, prototxts, training or test anew, and with the
     latter two also the prototxts, but never lists and LMDBs that other runs share. Raises UserError
@@ -63,6 +63,7 @@ def do_steps(
             _make_data(plan, step, means, force=force and step == last)
         elif start:
             _make_run(plan, start, step, means, force=force, only=only)
+    return plan
 
 
 def check_material(plan: RunPlan, last: str, means: Means) -> None:

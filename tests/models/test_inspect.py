@@ -13,6 +13,7 @@ from lib.caffe.client import PROJECT
 from lib.errors import UserError
 from models.compare import CAFFENET, Comparison, check_weights, compare
 from prototxt.caffenet import COPIED_LAYERS
+from prototxt.description import describe
 from prototxt.render import Run, render
 from tests.small_models import CLASSIFIER, SMALL, write_small
 from tests.warm_engine import WarmEngine, warm_engine
@@ -271,3 +272,54 @@ def test_the_real_caffenet(warm: WarmEngine, tmp_path: Path) -> None:
     found = check_weights(warm, path, "fc8_met_nationality", outputs=4)
     assert found.copied == COPIED_LAYERS
     assert found.size > 200e6
+
+
+# ---- The net that a file carries ----
+
+_ORDERED = """
+import sys
+import caffe
+caffe.Net(sys.argv[1], caffe.TEST).save(sys.argv[2])
+"""
+
+
+def test_another_order_of_layers_is_told(warm: WarmEngine, tmp_path: Path) -> None:
+    text = (
+        'name: "small"\n'
+        'layer { name: "data" type: "Input" top: "data"\n'
+        "  input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }\n"
+        'layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"\n'
+        '  convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }\n'
+        'layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"\n'
+        "  pooling_param { kernel_size: 3 stride: 2 } }\n"
+        'layer { name: "norm1" type: "LRN" bottom: "pool1" top: "norm1" }\n'
+        'layer { name: "fc" type: "InnerProduct" bottom: "norm1" top: "fc"\n'
+        "  inner_product_param { num_output: 2 } }\n"
+        'layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }\n'
+    )
+    swapped = (
+        text.replace('bottom: "conv1" top: "pool1"', 'bottom: "X" top: "Y"')
+        .replace('bottom: "pool1" top: "norm1"', 'bottom: "conv1" top: "norm1"')
+        .replace('bottom: "norm1" top: "fc"', 'bottom: "pool1" top: "fc"')
+        .replace('bottom: "X" top: "Y"', 'bottom: "norm1" top: "pool1"')
+    )
+    lines = swapped.split("layer ")
+    lines[3], lines[4] = lines[4], lines[3]
+    swapped = "layer ".join(lines)
+    nets, files = {}, {}
+    for name, each in (("pools first", text), ("normalises first", swapped)):
+        path = tmp_path / f"{name}.prototxt"
+        path.write_text(each)
+        files[name] = path.with_suffix(".caffemodel")
+        warm.run(_ORDERED, path, files[name])
+        nets[name] = describe(warm, path)
+    expected = nets["pools first"].weights
+    for name, weights in files.items():
+        found = compare(warm, weights, expected=expected, net=nets["pools first"])
+        if name == "pools first":
+            assert found.problem is None
+        else:
+            assert found.problem is not None
+            assert "before layer 'fc' it has LRN then Pooling, this net Pooling then LRN" in (
+                found.problem
+            )
