@@ -38,6 +38,7 @@ def means_from(flags: Mapping[str, Any]) -> Means:
         threads=flags["threads"],
         keep_all=flags["keep"] == "all",
         any_order=flags["any_order"],
+        require_verified=flags["require_verified"],
     )
 
 
@@ -54,5 +55,10 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
         "--any-order",
         action="store_true",
         help="train even from weights of a net with another order of layers",
+    )
+    parser.add_argument(
+        "--require-verified",
+        action="store_true",
+        help="refuse weights that come over plain http and have no known checksum",
     )
     add_device_flags(parser)
