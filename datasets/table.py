@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from datasets.labels import LABELS
 from lib.errors import UserError
 
 # Where PyArrow is installed pandas keeps text in it, and PyArrow refuses names that are not UTF-8.
@@ -27,7 +28,6 @@ COLUMNS = (
     "url",  # address of the image file
 )
 GIVEN = "given split"  # a source's own train, val or test; of one label: 'given split, style'
-LABELS = ("artist", "genre", "style", "timeframe", "nationality")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from google.protobuf import text_format
 
 from lib.caffe.messages import ENUMS, message
 from lib.errors import UserError
+from lib.text import require_caffe_text
+from prototxt.heads import CLASSIFIERS
+from prototxt.syntax import Message, parse
 
 _PHASES = ENUMS["Phase"]
 
@@ -87,8 +90,29 @@ def _is_more_than_a_phase(rule: Any) -> bool:
     return any(field.name != "phase" for field, _ in rule.ListFields())
 
 
+def classifier_input(path: Path) -> str:
+    """The blob that the classifier of a deploy net reads: fc7 of CaffeNet, pool5 of ResNet-50.
+
+    Its classifier is the last InnerProduct or Convolution. UserError where there is none, or the
+    file is no prototxt.
+    """
+    require_caffe_text(path)
+    try:
+        document = parse(path.read_text(encoding="utf-8"))
+    except (OSError, UserError) as error:
+        raise UserError(f"{path} can't be read: {error}") from None
+    for each in reversed(list(document.all("layer"))):
+        layer = each.value
+        if isinstance(layer, Message) and layer.word("type") in CLASSIFIERS:
+            bottoms = layer.words("bottom")
+            if len(bottoms) == 1:
+                return bottoms[0]
+    raise UserError(f"{path}: no classifier found, no InnerProduct or Convolution; name a BLOB=")
+
+
 def _parse(path: Path, kind: str) -> Any:
     parsed = message(kind)()
+    require_caffe_text(path)
     try:
         text = path.read_text(encoding="utf-8")
         text_format.Parse(text, parsed, allow_unknown_field=True)

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from datasets.labels import LABELS
 from datasets.sources import class_folders, parquet, spreadsheet
 from datasets.sources.artists import mended_name
 from datasets.sources.file_names import find_below
@@ -22,7 +23,7 @@ from datasets.sources.tables import TableFile, find_tables, meanings_of, read_ta
 from datasets.sources.wikiart_names import are_styles, is_unknown
 from datasets.sources.wikiart_records import doubtful_records, find_records, read_records
 from datasets.sources.wikiart_release import KINDS, finish, from_folders, read_release
-from datasets.table import GIVEN, LABELS, Catalogue, build, count, require_columns, some
+from datasets.table import GIVEN, Catalogue, build, count, require_columns, some
 from lib.errors import UserError, unknown
 
 

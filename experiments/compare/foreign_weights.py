@@ -23,6 +23,7 @@ from lib.caffe.client import Engine, find_engine
 from lib.caffe.device import Device
 from lib.errors import UserError
 from lib.files import sha256, write_text
+from lib.text import require_caffe_text
 from models.compare import CAFFENET, check_weights, compare
 from prototxt.caffenet import last_layer
 from prototxt.render import Run, render
@@ -65,6 +66,7 @@ def score_foreign(
     engine = find_engine(1)
     used_mean: str | None = str(mean or data.mean)
     if net:
+        require_caffe_text(net)
         answer = engine.call(
             "scoring_net",
             {

@@ -12,6 +12,7 @@ from pathlib import Path
 from datasets.folders import PARTS, DataFolder
 from lib.errors import UserError
 from lib.files import sha256
+from lib.text import require_caffe_text
 from prototxt.read import read_solver
 
 # Where the same numbers are computed is no other experiment.
@@ -46,6 +47,8 @@ def fingerprint(
     for path in files.values():
         if not path.is_file():
             raise _missing(path)
+        if path.suffix == ".prototxt":
+            require_caffe_text(path)
     hashes = {name: sha256(path) for name, path in files.items()}
     solver = _DEVICE.sub(b"", files["solver"].read_bytes())
     return hashes | {"solver": hashlib.sha256(solver).hexdigest()}

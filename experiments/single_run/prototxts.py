@@ -42,7 +42,7 @@ def make_prototxts(
     check_task(plan.task)
     data = data or plan.data
     out = out or plan.prototxts
-    prefix = snapshot_prefix or plan.folder.snapshots / "caffenet"
+    prefix = snapshot_prefix or plan.folder.snapshots / net.name
     classes = len(read_classes(data.classes))
     images = _images(data, classes)
     wanted = Run(

@@ -34,6 +34,7 @@ from lib.cli import warn
 from lib.errors import UserError
 from lib.files import sha256
 from models.compare import Comparison
+from models.store import unverified_files
 
 
 def new_record(job: Job, inputs: dict[str, str]) -> RunRecord:
@@ -51,6 +52,7 @@ def new_record(job: Job, inputs: dict[str, str]) -> RunRecord:
         settings=asdict(plan.settings),
         weights=str(job.start.weights) if job.start.weights else None,
         mean=str(job.start.mean),
+        unverified=unverified_files(plan.init) if job.start.is_card else [],
         data=str(plan.data.path),
         inputs=inputs,
         started=now(),
