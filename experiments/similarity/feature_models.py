@@ -13,6 +13,7 @@ from experiments.similarity.collection import Collection
 from experiments.similarity.feature_set import Source
 from experiments.single_run.find_run import LAST, find_run
 from experiments.single_run.folder import RUNS, RunFolder, run_folder
+from experiments.single_run.own_weights import require_own_weights
 from experiments.single_run.run_json import TRAINED, read_run_record
 from lib.caffe.client import find_engine
 from lib.errors import UserError, unknown
@@ -175,7 +176,10 @@ def _from_run(task: str, folder: RunFolder, weights: Path | None = None) -> Mode
         task=task,
         run=folder,
     )
-    return _checked(model)
+    _checked(model)
+    if model.weights.name == folder.final.name:
+        require_own_weights(folder, record, model.hashes["weights"])
+    return model
 
 
 def _from_card(word: str) -> Model:

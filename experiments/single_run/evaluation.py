@@ -20,6 +20,7 @@ from experiments.single_run.find_run import note_finished
 from experiments.single_run.folder import RunFolder
 from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.metrics import Scores, score
+from experiments.single_run.own_weights import require_own_weights
 from experiments.single_run.plan import RunPlan
 from experiments.single_run.results_json import Results, Tested, read_results, write_results
 from experiments.single_run.run_json import TRAINED, now, read_run_record
@@ -44,12 +45,8 @@ def evaluate(plan: RunPlan, device: Callable[[], Device], *, force: bool = False
         raise UserError(f"{folder.path} is {state}: it can be tested once it is trained")
     if not data.list("test").is_file():
         raise UserError(f"{data.list('test')} is missing: `make lists TASK={plan.task}` makes it")
-    tested = Tested(weights=sha256(folder.final), list=sha256(data.list("test")))
-    if record.final is not None and tested.weights != record.final:
-        raise UserError(
-            f"{folder.final} is not what its training gave (another SHA-256 than in "
-            f"{folder.record.name}): put that file back, or train again with FORCE=1"
-        )
+    weights = require_own_weights(folder, record)
+    tested = Tested(weights=weights, list=sha256(data.list("test")))
     results = _kept_results(folder)
     if force or results is None or results.tested != tested:
         results = score_weights(

@@ -28,6 +28,7 @@ from lib.caffe.client import Engine
 from lib.caffe.device import Device
 from lib.caffe.service import EngineDied, Service
 from lib.errors import UserError
+from lib.files import sha256
 from models.cards import load_card
 from prototxt.read import classifier_input
 from tests.pictures import write_jpeg
@@ -282,6 +283,35 @@ def test_weights_that_lack_a_layer(world: SimilarWorld, device: Device) -> None:
     deploy.write_text(deploy.read_text().replace('name: "conv3"', 'name: "conv3_new"'))
     with pytest.raises(UserError, match="no weights for layer conv3_new"):
         make_features(task_collection(DATA), find_model("first"), device)
+
+
+def test_weights_that_are_not_those_of_the_training(world: SimilarWorld) -> None:
+    run = world.run("first")
+    record = json.loads(run.record.read_text())
+    run.record.write_text(json.dumps(record | {"final": sha256(run.final)}))
+    assert find_model("first").run is not None
+    whole = run.final.read_bytes()
+    run.final.write_bytes(whole[:-300] + bytes(byte ^ 255 for byte in whole[-300:]))
+    for word in ("first", str(run.final)):
+        with pytest.raises(UserError, match=r"is not what its training gave .* FORCE=1"):
+            find_model(word)
+    run.record.write_text(json.dumps(record | {"final": None}))  # from before it was written down
+    assert find_model("first").weights == run.final
+
+
+def test_a_net_that_writes_files_writes_none(world: SimilarWorld, device: Device) -> None:
+    deploy, mine = world.run("first").deploy, Path("mine.txt")
+    mine.write_text("do not touch")
+    before = make_features(task_collection(DATA), find_model("first"), device).path
+    values = {path.name: path.read_bytes() for path in before.glob("*.npy")}
+    assert values
+    text = 'layer { name: "out" type: "HDF5Output" bottom: "data" bottom: "data" '
+    text += f'hdf5_output_param {{ file_name: "{mine}" }} }}\n'
+    first = deploy.read_text().index("layer {", deploy.read_text().index("layer {") + 1)
+    deploy.write_text(deploy.read_text()[:first] + text + deploy.read_text()[first:])
+    after = make_features(task_collection(DATA), find_model("first"), device).path
+    assert mine.read_text() == "do not touch"
+    assert {path.name: path.read_bytes() for path in after.glob("*.npy")} == values
 
 
 def test_broken_weights(world: SimilarWorld, device: Device) -> None:

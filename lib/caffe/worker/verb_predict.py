@@ -56,7 +56,7 @@ def run(request, emit):
 
 def read(path, lmdb):
     """The layers of the TEST net of `path`, reading `lmdb`: same mean, crop and batch."""
-    layers = prototxts.in_phase(prototxts.read_net(path), caffe.TEST)
+    layers = prototxts.without_writers(prototxts.in_phase(prototxts.read_net(path), caffe.TEST))
     data_layers.read_lmdb(data_layers.reader(layers, path, "TEST"), lmdb)
     prototxts.check_layers(layers, path)
     return layers
