@@ -60,23 +60,25 @@ $(filter-out help,$(targets)) $(tasks) .venv/.ready: | checked
 
 # ---- Ground: the Python packages, Caffe, the sample ----------------------------------------------
 
-override pip_install := .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable
-override pip_failed  := echo "error: pip could not install the packages of pyproject.toml (its words are above)"; exit 2
+# Exactly the locked versions, each with its hash; wheels only, so that nothing is built.
+override pip_install := .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+           --require-hashes --only-binary :all: --requirement
+override pip_failed  = echo "error: pip could not install the packages of $(1) (its words are above)"; exit 2
 
 help: checked  ## this page
 	$(any_py) tools.help Makefile
 
-.venv/.ready: pyproject.toml
+.venv/.ready: requirements/base.lock
 	$(any_py) tools.check_python
 	@echo "installing the Python packages into .venv"
 	@"$$PYTHON" -m venv .venv
-	@$(pip_install) . || { $(pip_failed); }
+	@$(pip_install) $< || { $(call pip_failed,$<); }
 	@touch $@
 
 # The extras of pyproject.toml: .venv/.with-dev, .venv/.with-search, ...
-.venv/.with-%: .venv/.ready
+.venv/.with-%: requirements/%.lock .venv/.ready
 	@echo "installing the Python packages for '$*' into .venv"
-	@$(pip_install) '.[$*]' || { $(pip_failed); }
+	@$(pip_install) $< || { $(call pip_failed,$<); }
 	@touch $@
 
 venv: .venv/.ready  ## the Python packages, into .venv
@@ -222,6 +224,9 @@ serve: .venv/.with-search $(engine)  ## the search page of MODELS on TASK, on th
 	$(program) serve
 
 # ---- For developers ------------------------------------------------------------------------------
+
+lock: .venv/.ready  ## requirements/*.lock anew, after a change in pyproject.toml; FORCE=1: newest versions
+	$(program) lock
 
 lint: .venv/.with-dev  ## ruff and mypy
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy .

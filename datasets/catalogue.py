@@ -8,9 +8,10 @@ from types import ModuleType
 
 from datasets.folders import RAW
 from datasets.sources import folder, met, parquet, ticc, wga, wikiart
-from datasets.sources.listing import look
+from datasets.sources.listing import Listing, look
 from datasets.table import Catalogue
 from datasets.tasks import Task
+from lib.errors import UserError
 
 READ_AS = "READ_AS"  # the environment's answer to a question of datasets.sources.collection
 
@@ -30,10 +31,20 @@ def read_catalogue(task: Task, raw: Path = RAW) -> Catalogue:
 
     Where a collection can be read in two ways, the task's read_as or READ_AS= says which is meant.
     """
-    read_as = task.read_as or os.environ.get(READ_AS, "")
+    return _read(task, look(task.folder(raw)))
+
+
+def ready_catalogue(task: Task, raw: Path = RAW) -> Catalogue:
+    """The catalogue, once all is there that lists are made from; images in parquet are written out.
+
+    UserError with a line for each thing that is missing, or as read_catalogue, write_out_images.
+    """
     listing = look(task.folder(raw))
-    catalogue: Catalogue = _SOURCES[task.source].read(listing, task.label, read_as)
-    return catalogue
+    if lacks := _missing(task, raw, listing):
+        raise UserError(f"task {task.name} lacks:\n" + "\n".join(f"  - {item}" for item in lacks))
+    if _write_out(task, listing):
+        listing = look(task.folder(raw))
+    return _read(task, listing)
 
 
 def write_out_images(task: Task, raw: Path = RAW) -> bool:
@@ -41,13 +52,7 @@ def write_out_images(task: Task, raw: Path = RAW) -> bool:
 
     UserError when the disk has no room, or a file is damaged.
     """
-    listing = look(task.folder(raw))
-    files = parquet.find_parquet(listing)
-    if not files or task.source == "met":
-        return False
-    if not parquet.all_unpacked(listing, files):
-        parquet.unpack(listing, files)
-    return True
+    return _write_out(task, look(task.folder(raw)))
 
 
 def images_root(task: Task, raw: Path = RAW) -> Path:
@@ -60,13 +65,32 @@ def missing(task: Task, raw: Path = RAW, *, images: bool = True) -> list[str]:
 
     Empty when the catalogue is there, and with `images` at least one image.
     """
+    return _missing(task, raw, look(task.folder(raw)), images=images)
+
+
+def _read(task: Task, listing: Listing) -> Catalogue:
+    read_as = task.read_as or os.environ.get(READ_AS, "")
+    catalogue: Catalogue = _SOURCES[task.source].read(listing, task.label, read_as)
+    return catalogue
+
+
+def _write_out(task: Task, listing: Listing) -> bool:
+    files = parquet.find_parquet(listing)
+    if not files or task.source == "met":
+        return False
+    if not parquet.all_unpacked(listing, files):
+        parquet.unpack(listing, files)
+    return True
+
+
+def _missing(task: Task, raw: Path, listing: Listing, *, images: bool = True) -> list[str]:
     source = _SOURCES[task.source]
-    folder = task.folder(raw)
-    listing = look(folder)
     lacks = []
     name = task.collection or task.source
     if not source.is_there(listing):
-        lacks.append(f"the catalogue of {name}: goes into {folder}/; {source.GET_CATALOGUE}")
+        lacks.append(
+            f"the catalogue of {name}: goes into {listing.folder}/; {source.GET_CATALOGUE}"
+        )
     if images and not listing.images and not parquet.find_parquet(listing):
         root = images_root(task, raw)
         lacks.append(f"the images of {name}: go into {root}/; {source.GET_IMAGES}")

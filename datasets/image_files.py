@@ -6,7 +6,6 @@ import functools
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +32,11 @@ _NOT_OURS |= {"system volume information", "thumbs.db", "ehthumbs.db", "desktop.
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The image files below a folder: paths relative to it, with forward slashes, sorted."""
+    """The files below a folder: paths relative to it, with forward slashes, sorted."""
 
     images: list[str]
     left_out: dict[str, list[str]]  # suffix -> what looks like an image and cannot be read
+    others: list[str]  # what is no image
 
     @property
     def left_out_words(self) -> str:
@@ -59,13 +59,16 @@ def find_images(folder: Path) -> ImageFiles:
     """
     images: list[str] = []
     left_out: dict[str, list[str]] = {}
+    others: list[str] = []
     for path in sorted(files_below(folder)):
         suffix = _suffix(path)
         if suffix in SUFFIXES or (suffix in _SOME and _can_read(suffix)):
             images.append(path)
         elif suffix in _SOME or suffix in _NONE or _begins_as_image(folder / path):
             left_out.setdefault(suffix, []).append(path)
-    return ImageFiles(images, dict(sorted(left_out.items())))
+        else:
+            others.append(path)
+    return ImageFiles(images, dict(sorted(left_out.items())), others)
 
 
 def images_below(folder: Path) -> list[str]:
@@ -79,7 +82,9 @@ def files_below(folder: Path) -> set[str]:
     Only regular files and links to them: pipes and sockets would never end. A folder that links to
     itself, or to one around it, is gone through once.
     """
-    return set(_walk(str(folder), "", ()))
+    found: list[str] = []
+    _walk(str(folder), "", (), found)
+    return set(found)
 
 
 def on_disk(names: pd.Series, folder: Path) -> pd.Series:
@@ -108,31 +113,32 @@ def on_disk(names: pd.Series, folder: Path) -> pd.Series:
     return names.where(found, names[~found].map(find)).astype("string")
 
 
-def _walk(folder: str, path: str, around: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    """The files below `folder`, whose path is `path`; `around` are the folders it lies in."""
+def _walk(folder: str, path: str, around: tuple[tuple[int, int], ...], found: list[str]) -> None:
+    """Add the files below `folder`, whose path is `path`; `around` are the folders it lies in."""
     try:
-        here = Path(folder).stat()
+        here = os.stat(folder)  # noqa: PTH116 (many folders: no Path for each)
         inside = (here.st_dev, here.st_ino)
         if inside in around:
             return
         with os.scandir(folder) as entries:
             folders = []
             for entry in entries:
-                if entry.name.casefold() in _NOT_OURS or entry.name.startswith("."):
+                name = entry.name
+                if name.startswith(".") or name.casefold() in _NOT_OURS:
                     continue
                 if entry.is_file():
-                    yield path + entry.name
+                    found.append(path + name)
                 elif entry.is_dir():
-                    folders.append(entry.name)
+                    folders.append(name)
     except OSError:  # not there, or not to be read
         return
     for name in folders:
-        yield from _walk(f"{folder}/{name}", f"{path}{name}/", (*around, inside))
+        _walk(f"{folder}/{name}", f"{path}{name}/", (*around, inside), found)
 
 
 def _suffix(path: str) -> str:
-    _, dot, suffix = path.rpartition("/")[2].rpartition(".")
-    return f"{dot}{suffix}".lower() if dot else ""
+    dot = path.rfind(".")
+    return path[dot:].lower() if dot > path.rfind("/") else ""
 
 
 @functools.cache

@@ -38,7 +38,7 @@ def make_lists(
     if not force:
         _refuse_changed_by_hand(folder)
     table = selection.table
-    labels = dict(zip(table["image"], table["label"], strict=True))
+    labels = dict(zip(table["image"].tolist(), table["label"].tolist(), strict=True))
     found = set(labels.values())
     for name in selection.classes:
         if name not in found:
@@ -59,8 +59,8 @@ def make_lists(
         )
         notes += [Note(text, []) for text in said]
     elif split == "by_work":
-        works = dict(zip(table["image"], table["work"].fillna(table["image"]), strict=True))
-        parts = by_work(labels, works, seed)
+        works = table["work"].fillna(table["image"])
+        parts = by_work(labels, dict(zip(labels, works.tolist(), strict=True)), seed)
     else:
         parts = by_image(labels, seed)
     number = {name: label for label, name in enumerate(selection.classes)}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from datasets.labels import LABELS
 from lib.errors import UserError
 
 # Where PyArrow is installed pandas keeps text in it, and PyArrow refuses names that are not UTF-8.
@@ -27,7 +28,6 @@ COLUMNS = (
     "url",  # address of the image file
 )
 GIVEN = "given split"  # a source's own train, val or test; of one label: 'given split, style'
-LABELS = ("artist", "genre", "style", "timeframe", "nationality")
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,10 @@ def _text(values: pd.Series) -> pd.Series:
 
 
 def _changed(column: str, before: pd.Series, after: pd.Series) -> list[Note]:
+    pairs = zip(before.tolist(), after.tolist(), strict=True)
     named = [
-        f"{old!r} ({where})"
-        for where, old, new in zip(after.index, before, after, strict=True)
+        f"{old!r} ({after.index[row]})"
+        for row, (old, new) in enumerate(pairs)
         if isinstance(old, str) and isinstance(new, str) and old != new
     ]
     text = f"{count(len(named), 'row')} with odd spaces or letters in {column}, set right"

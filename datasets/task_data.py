@@ -31,18 +31,14 @@ def make_task_lists(
     missing, and, without `force`, where a list was changed by hand.
     """
     # Imported here, because pandas comes with it: each decoding process would import that too.
-    from datasets.catalogue import missing, read_catalogue, write_out_images
+    from datasets.catalogue import ready_catalogue
     from datasets.lists import make_lists, read_record
     from datasets.select import select, what_it_gives, with_images
     from datasets.sources.wikiart_release import known_bad
     from datasets.table import Note
     from datasets.works import write_works
 
-    lacks = missing(task, raw)
-    if lacks:
-        raise UserError(f"task {task.name} lacks:\n" + "\n".join(f"  - {item}" for item in lacks))
-    write_out_images(task, raw)
-    catalogue = read_catalogue(task, raw)
+    catalogue = ready_catalogue(task, raw)
     selection = with_images(select(catalogue, task), catalogue.images)
     new = make_lists(
         selection,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets.table import LABELS
+from datasets.labels import LABELS
 from lib.errors import UserError, unknown
 from lib.text import read_toml
 

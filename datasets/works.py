@@ -23,14 +23,14 @@ def write_works(folder: DataFolder, table: pd.DataFrame, images: Iterable[str]) 
 
     One row per image. A file that says the same already is left as it is.
     """
-    wanted = set(images)
-    rows = table[table["image"].isin(wanted)].drop_duplicates("image").sort_values("image")
-    columns = ["image", *(str(name) for name in rows.columns if name != "image")]
+    columns = ["image", *(str(name) for name in table.columns if name != "image")]
+    row_of = dict(zip(reversed(table["image"].tolist()), range(len(table))[::-1], strict=True))
+    rows = [row_of[image] for image in sorted(set(images)) if image in row_of]
+    cells = (table[name].astype("object").fillna("").to_numpy()[rows].tolist() for name in columns)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    for row in rows[columns].itertuples(index=False):
-        writer.writerow(["" if pd.isna(value) else value for value in row])
+    writer.writerows(zip(*cells, strict=True))
     data = text.getvalue().encode("utf-8", "surrogateescape")
     if folder.works.exists() and folder.works.read_bytes() == data:
         return

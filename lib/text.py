@@ -10,6 +10,7 @@ import codecs
 import csv
 import io
 import json
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,7 @@ def require_caffe_text(path: Path) -> None:
 
 def _bytes(path: Path, most: int = -1) -> bytes:
     try:
-        if path.exists() and not path.is_file():
+        if not stat.S_ISREG(path.stat().st_mode):
             raise UserError(f"{path} is not a file")
         with path.open("rb") as handle:
             return handle.read(most)

@@ -28,6 +28,8 @@ CAFFENET: dict[str, Shapes] = {
     "fc7": ((4096, 4096), (4096,)),
 }
 
+_NAMED = 8  # layers that an error names: all of CaffeNet's
+
 COPIED = "copied"
 LEFT_OUT = "left out: the source task's classifier"
 NOT_OURS = "left out: not a layer of the net"
@@ -70,23 +72,39 @@ class Comparison:
         return tuple(row.layer for row in self.rows if row.verdict == COPIED)
 
     @property
+    def other_name(self) -> str:
+        """A sentence where the classifier has another name than its card says; else empty."""
+        for row in self.rows:
+            if row.good and row.verdict.startswith(f"{LEFT_OUT} ("):
+                said = row.verdict.removeprefix(LEFT_OUT).strip(" ()")
+                return f"{self.weights}: '{row.layer}' is taken for the classifier ({said})"
+        return ""
+
+    @property
     def problem(self) -> str | None:
-        """What is wrong, in one line naming the layers and shapes; None where nothing is."""
+        """What does not fit, in one line naming the layers and shapes; None where all does."""
         wrong = [f"layer '{row.layer}': {row.verdict}" for row in self.rows if not row.good]
+        if len(wrong) > _NAMED:
+            wrong[_NAMED:] = [f"and {len(wrong) - _NAMED} layers more (`make inspect` shows all)"]
         if wrong:
             return f"{self.weights} does not fit {self.net}: {'; '.join(wrong)}"
-        if self.others:
-            return (
-                f"{self.weights} carries another net than {self.net}, though names and shapes are "
-                f"the same: {'; '.join(self.others)}. It would train, by other rules than it was "
-                "trained by: give its card the net that it belongs to"
-            )
         return None
+
+    @property
+    def other_order(self) -> str | None:
+        """Where the file carries another net with the same names and shapes, in one line."""
+        if not self.others:
+            return None
+        return (
+            f"{self.weights} carries another net than {self.net}, though names and shapes are "
+            f"the same: {'; '.join(self.others)}. It would train, by other rules than it was "
+            "trained by: give its card the net that it belongs to, or ANY_ORDER=1 goes on"
+        )
 
     def require(self) -> Comparison:
         """Itself; raises UserError with the problem where there is one."""
-        if self.problem:
-            raise UserError(self.problem)
+        if wrong := self.problem or self.other_order:
+            raise UserError(wrong)
         return self
 
     def table(self) -> str:
@@ -186,7 +204,8 @@ def judge(
         else:
             verdict = COPIED
         rows.append(Row(name, _shapes(layer["shapes"]), wanted, verdict, verdict == COPIED))
-    if last_layer is not None and last_layer not in found:
+    instead = _instead(found, last_layer, outputs, expected)
+    if last_layer is not None and last_layer not in found and not instead:
         others = ", ".join(name for name in found if name not in expected) or "none"
         verdict = f"missing from the file, though it is the source's classifier (others: {others})"
         rows.append(Row(last_layer, None, None, verdict, False))
@@ -195,10 +214,29 @@ def judge(
             continue
         shapes = _shapes(layer["shapes"])
         verdict, good = (LEFT_OUT if name == last_layer else NOT_OURS), True
+        if name == instead:
+            verdict = f"{LEFT_OUT} (its card calls it '{last_layer}')"
         if name == last_layer and outputs is not None and _outputs(shapes) != outputs:
             verdict, good = f"{_outputs(shapes)} outputs where {outputs} are expected", False
         rows.append(Row(name, shapes, None, verdict, good))
     return rows
+
+
+def _instead(
+    found: Mapping[str, Mapping[str, Any]],
+    last_layer: str | None,
+    outputs: int | None,
+    expected: Mapping[str, Shapes],
+) -> str | None:
+    """The one layer that has the classifier's outputs, where none has its name."""
+    if last_layer is None or last_layer in found or outputs is None:
+        return None
+    fitting = [
+        name
+        for name, layer in found.items()
+        if name not in expected and _outputs(_shapes(layer["shapes"])) == outputs
+    ]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def is_tried(wanted: Shapes) -> bool:

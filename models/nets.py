@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.cli import warn
 from lib.errors import UserError
 from models.cards import Card
 from models.compare import CAFFENET, Comparison, compare
@@ -62,13 +63,27 @@ def compare_with_card(engine: Engine, weights: Path, card: Card) -> Comparison:
     )
 
 
-def check_card_weights(engine: Engine, weights: Path, card: Card, cards: list[Card]) -> Comparison:
+def check_card_weights(
+    engine: Engine,
+    weights: Path,
+    card: Card,
+    cards: list[Card],
+    *,
+    any_order: bool = False,
+    warn: Callable[[str], None] = warn,
+) -> Comparison:
     """Compare, and raise UserError in one line unless training can start from `weights`.
 
     Where they do not fit, the card whose net they fit is named, if there is one among `cards`.
+    `warn` is told of a classifier of another name, and with `any_order` of another order of layers.
     """
     comparison = compare_with_card(engine, weights, card)
     if not comparison.problem:
+        if comparison.other_order and not any_order:
+            raise UserError(comparison.other_order)
+        for sentence in (comparison.other_name, comparison.other_order):
+            if sentence:
+                warn(sentence)
         return comparison
     held = {row.layer for row in comparison.rows if row.found}
     for other in cards:

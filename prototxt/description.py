@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from lib.text import require_caffe_text
 from prototxt.caffenet import IMAGE_SIZE
 
 Shape = tuple[int, ...]
@@ -78,6 +79,7 @@ def describe(engine: Engine, path: Path) -> Description:
 
     Raises UserError, in one line that names file and layer, for what Caffe can't read or build.
     """
+    require_caffe_text(path)
     said = engine.call("describe", {"net": str(path), "size": IMAGE_SIZE})
     return Description(
         path=path,

@@ -21,7 +21,7 @@ from lib.caffe.client import Engine
 from tests.pictures import scene
 from tests.small_world import CLASSES, PROJECT, TASK, Plan, deploy, solver, train_val
 
-_ROOMS = ("datasets", "experiments", "lib", "models", "prototxt", "tools")
+_ROOMS = ("datasets", "experiments", "lib", "models", "prototxt", "requirements", "tools")
 _CODE = (".py", ".toml", ".md", ".prototxt", ".jinja", ".j2", ".lock", ".csv", ".json", ".html")
 _IMAGES = 12  # a class
 _TASKS = f"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from experiments.paper.next_steps import next_steps
 from experiments.single_run.plan_flags import plan_from
 from experiments.single_run.step_flags import means_from, step_parser
 from experiments.single_run.steps import check_material, do_steps
@@ -19,7 +20,8 @@ def main() -> None:
     if flags["check"]:
         check_material(plan, "evaluate", means)
     else:
-        do_steps(plan, "evaluate", means, force=flags["force"], only=flags["only"])
+        done = do_steps(plan, "evaluate", means, force=flags["force"], only=flags["only"])
+        print(next_steps(done.task, done.name))
 
 
 if __name__ == "__main__":

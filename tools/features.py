@@ -1,4 +1,4 @@
-"""Take the features of a collection: fc7 (4096 numbers an image) or any other blob."""
+"""Take the features of a collection: what the classifier reads (fc7 of CaffeNet), or any blob."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from experiments.similarity.choose_collection import CollectionChoice, add_collection_flags
-from experiments.similarity.feature_models import BATCH, FC7, find_model
+from experiments.similarity.feature_models import BATCH, find_model
 from experiments.similarity.make_features import make_features
 from lib.caffe.device import add_device_flags, pick_device
 from lib.cli import Parser, positive, run
@@ -19,7 +19,7 @@ def main() -> None:
     arguments = _flags().parse_args()
     models = [find_model(word, arguments.mean) for word in arguments.weights]
     for model in models:
-        model.check_blob(arguments.blob)
+        model.check_blob(arguments.blob or model.blob)
     collection = CollectionChoice(
         arguments.task,
         arguments.images,
@@ -44,7 +44,7 @@ def main() -> None:
         seconds = time.monotonic() - began
         left_out = len(features.record["left_out"])
         print(
-            f"{arguments.blob} of {len(features):,} images by {model.name}: {features.path} "
+            f"{features.source.blob} of {len(features):,} images by {model.name}: {features.path} "
             f"({features.dims:,} float32 each, {readable(features.vectors.nbytes)}, {seconds:.1f} s"
             f"{f'; {left_out} broken images left out' if left_out else ''})"
         )
@@ -61,7 +61,7 @@ def _flags() -> argparse.ArgumentParser:
     )
     parser.add_argument("--mean", type=Path, help="mean of a .caffemodel file outside any run")
     add_collection_flags(parser)
-    parser.add_argument("--blob", default=FC7, help="the blob to keep (%(default)s)")
+    parser.add_argument("--blob", help="the blob to keep (the classifier's input: fc7 of CaffeNet)")
     parser.add_argument(
         "--batch", type=positive, default=BATCH, help="images a forward pass (%(default)s)"
     )

@@ -61,6 +61,11 @@ def main() -> None:
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave broken images out of the LMDBs"
     )
+    parser.add_argument(
+        "--require-verified",
+        action="store_true",
+        help="refuse weights that come over plain http and have no known checksum",
+    )
     arguments = parser.parse_args()
     run_grids(
         arguments.grid,
@@ -72,6 +77,7 @@ def main() -> None:
             scheduler=arguments.scheduler,
             keep_all=arguments.keep == "all",
             skip_broken=arguments.skip_broken,
+            require_verified=arguments.require_verified,
         ),
     )
 

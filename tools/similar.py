@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.similarity.choose_collection import CollectionChoice, add_collection_flags
-from experiments.similarity.feature_models import FC7
 from experiments.similarity.index import NAMED
 from experiments.similarity.similar_images import found_line, similar_images
 from lib.caffe.device import add_device_flags, pick_device
@@ -23,7 +22,7 @@ def main() -> None:
         default="exact",
         help=f"{', '.join(NAMED)}, or a word of faiss.index_factory (%(default)s)",
     )
-    parser.add_argument("--blob", default=FC7, help="%(default)s")
+    parser.add_argument("--blob", help="of the features (the classifier's input: fc7 of CaffeNet)")
     parser.add_argument("--out", type=Path, help="table and sheet: PATH.csv, PATH.png")
     add_collection_flags(parser)
     add_device_flags(parser)
@@ -41,7 +40,7 @@ def main() -> None:
         out=asked.out,
     )
     for model, row in found.results:
-        print(f"\n{model.name}")
+        print(f"\n{model.name}, {asked.blob or model.blob}")
         for each in row:
             print(found_line(each))
     print(f"\ntable          {found.table}\ncontact sheet  {found.sheet}")

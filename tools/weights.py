@@ -35,6 +35,11 @@ def main() -> None:
         action="store_true",
         help="refuse what comes over plain http and has no known checksum",
     )
+    parser.add_argument(
+        "--any-order",
+        action="store_true",
+        help="take even weights of a net with another order of layers",
+    )
     arguments = parser.parse_args()
     if not arguments.init and (arguments.file or arguments.mean):
         raise UserError("say whose file it is: --init")
@@ -45,7 +50,13 @@ def main() -> None:
     engine = find_engine()
 
     def fit(weights: Path, card: Card) -> None:
-        check_card_weights(engine, weights, card, load_cards(arguments.models))
+        check_card_weights(
+            engine,
+            weights,
+            card,
+            load_cards(arguments.models),
+            any_order=arguments.any_order,
+        )
 
     checks = Checks(weights=fit, read_mean=read_mean, write_mean=write_mean)
     failures = []

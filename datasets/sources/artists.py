@@ -50,12 +50,12 @@ def join_nationality(catalogue: Catalogue, listing: Listing) -> Catalogue:
     table = catalogue.table
     if table["nationality"].notna().any():
         return catalogue
-    once = table.drop_duplicates("image")
-    sizes = once["artist"].value_counts()
     file, known, several = _read(listing)
     if file is None:
         text = f"no artists' records with nationalities in {listing.folder}/: {GET_ARTISTS}"
         return replace(catalogue, notes=[*catalogue.notes, Note(text, [], label="nationality")])
+    once = table.drop_duplicates("image")
+    sizes = once["artist"].value_counts()
     joined: dict[str, str] = {}
     lost = []
     found = 0

@@ -100,7 +100,7 @@ def read_class_folders(listing: Listing, found: ClassFolders) -> Catalogue:
 
 def _start(listing: Listing) -> str:
     """'images/' where it holds folders; '' where there is none; a question where both hold some."""
-    names = sorted({path.split("/")[0] for path in listing.images if "/" in path})
+    names = sorted({path.partition("/")[0] for path in listing.images if "/" in path})
     images = next((name for name in ("images", "Images", "IMAGES") if name in names), None)
     if images is None:
         return ""
@@ -121,13 +121,14 @@ def _level(listing: Listing, root: str) -> tuple[list[str], list[str]]:
     """The folders with images just below a root, and the images in the root itself."""
     folders: dict[str, None] = {}
     loose = []
+    start = len(root)
     for path in listing.images:
         if path.startswith(root):
-            first, slash, _ = path[len(root) :].partition("/")
-            if slash:
-                folders[first] = None
-            else:
+            end = path.find("/", start)
+            if end < 0:
                 loose.append(path)
+            else:
+                folders[path[start:end]] = None
     return list(folders), loose
 
 

@@ -6,12 +6,14 @@ column of images, records of WikiArt's API, parquet files, folders of classes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import pandas as pd
 
+from datasets.labels import LABELS
 from datasets.sources import class_folders, parquet, spreadsheet
 from datasets.sources.artists import mended_name
 from datasets.sources.file_names import find_below
@@ -21,7 +23,7 @@ from datasets.sources.tables import TableFile, find_tables, meanings_of, read_ta
 from datasets.sources.wikiart_names import are_styles, is_unknown
 from datasets.sources.wikiart_records import doubtful_records, find_records, read_records
 from datasets.sources.wikiart_release import KINDS, finish, from_folders, read_release
-from datasets.table import GIVEN, LABELS, Catalogue, build, count, require_columns, some
+from datasets.table import GIVEN, Catalogue, build, count, require_columns, some
 from lib.errors import UserError, unknown
 
 
@@ -39,6 +41,7 @@ class Reading:
     sure: bool = True  # False: taken only where there is no other
 
 
+@functools.lru_cache(maxsize=1)  # a source asks whether there is any, and then for one of them
 def readings(listing: Listing, *, wikiart: bool = False) -> list[Reading]:
     """All readings of a collection, the surest first; none when nothing is recognised.
 

@@ -47,7 +47,7 @@ def find_files(names: pd.Series, listing: Listing) -> FoundFiles:
     another spelling, without its folder, and without its suffix; then exactly one file must
     answer, and to no other name.
     """
-    wanted = list(dict.fromkeys(name for name in names.dropna()))
+    wanted = list(dict.fromkeys(names.dropna().tolist()))
     root = _likely_root(wanted, listing.images)
     there = set(listing.images)
     found: dict[str, str] = {}
@@ -78,7 +78,8 @@ def find_files(names: pd.Series, listing: Listing) -> FoundFiles:
     elsewhere = any(not path.startswith(root) for path in found.values())
     if elsewhere or (found and not root and not any("/" in name for name in wanted)):
         root = _shared_folder(found.values())
-    renamed = {name: path[len(root) :] for name, path in found.items() if path[len(root) :] != name}
+    below = len(root)
+    renamed = {name: path[below:] for name, path in found.items() if path[below:] != name}
     if renamed:
         names = names.map(lambda name: renamed.get(name, name), na_action="ignore")
         names = names.astype("string")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from datasets.image_files import files_below, find_images
+from datasets.image_files import find_images
 
 # The words that name a part of a given split, in the names of files, folders and cells.
 PART_WORDS = {
@@ -25,9 +25,12 @@ PART_WORDS = {
 _LEFT_OUT = ("failed_images.csv", "unpacked.json")  # written by `make images`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Listing:
-    """The files of a collection, as paths below `folder` with forward slashes, sorted."""
+    """The files of a collection, as paths below `folder` with forward slashes, sorted.
+
+    One look at the disk: what is worked out from it may be kept by its identity.
+    """
 
     folder: Path
     images: list[str]
@@ -44,12 +47,7 @@ def look(folder: Path) -> Listing:
     if not folder.is_dir():
         return Listing(folder, [], [])
     found = find_images(folder)
-    known = {*found.images, *(name for names in found.left_out.values() for name in names)}
-    others = [
-        name
-        for name in sorted(files_below(folder))
-        if name not in known and name.rpartition("/")[2].casefold() not in _LEFT_OUT
-    ]
+    others = [name for name in found.others if name.rpartition("/")[2].casefold() not in _LEFT_OUT]
     return Listing(folder, found.images, others, found.left_out)
 
 

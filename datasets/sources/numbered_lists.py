@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from datasets.image_files import is_image_name
+from datasets.labels import LABELS
 from datasets.sources.listing import (
     Listing,
     part_of,
     without_part,
     words_of,
 )
-from datasets.table import LABELS
 from lib.errors import UserError
 from lib.text import first_lines, read_lines
 

@@ -18,12 +18,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from datasets.labels import LABELS
 from datasets.sources import spreadsheet
 from datasets.sources.artists import name_of_slug
 from datasets.sources.file_names import find_files
 from datasets.sources.listing import Listing, part_of
 from datasets.sources.wikiart_names import is_unknown
-from datasets.table import GIVEN, LABELS, Catalogue, build, count
+from datasets.table import GIVEN, Catalogue, build, count
 from lib.cli import bar
 from lib.errors import UserError
 from lib.files import require_space, whole_folder, write_text

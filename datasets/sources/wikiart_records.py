@@ -83,16 +83,17 @@ def read_records(listing: Listing, names: Sequence[str]) -> Catalogue:
     several: dict[str, list[str]] = {"style": [], "genre": []}
     for name in names:
         file = listing.path(name)
+        place = file.name
         for number, record in enumerate(_records(file), start=1):
-            here = f"{file.name} record {number}"
-            row = _row(record)
+            here = f"{place} record {number}"
+            named = {kind: _values(record, kind) for kind in several}
+            row = _row(record, named)
             if row is None:
                 unusable.append(here)
                 continue
-            for kind, cases in several.items():
-                values = _values(record, kind)
+            for kind, values in named.items():
                 if len(values) > 1:
-                    cases.append(f"{', '.join(values)} ({here})")
+                    several[kind].append(f"{', '.join(values)} ({here})")
             rows.append(row)
             where.append(here)
     if not rows:
@@ -110,7 +111,8 @@ def read_records(listing: Listing, names: Sequence[str]) -> Catalogue:
         for kind, cases in several.items()
         if cases
     ]
-    frame = pd.DataFrame(rows, dtype=object)
+    columns = {column: [row[column] for row in rows] for column in rows[0]}
+    frame = pd.DataFrame(columns, dtype=object)
     found = find_files(frame["image"].astype("string"), listing)
     frame["image"] = found.names
     table, odd_labels = build(frame, where=where)
@@ -136,8 +138,8 @@ def _records(file: Path) -> list[Any]:
     return content
 
 
-def _row(record: Any) -> dict[str, str | None] | None:
-    """The artwork of a record; None when it is none."""
+def _row(record: Any, named: dict[str, list[str]]) -> dict[str, str | None] | None:
+    """The artwork of a record, whose styles and genres are `named`; None when it is none."""
     if not isinstance(record, dict):
         return None
     identity = next((record[k] for k in ("contentId", "id", "_id") if record.get(k)), None)
@@ -147,14 +149,14 @@ def _row(record: Any) -> dict[str, str | None] | None:
     slug = record.get("artistUrl") or slug_of_name(str(artist))
     slug = str(slug).strip("/").rpartition("/")[2]
     year = record.get("completitionYear") or "unknown-year"  # so spelt by the API
-    genres = _values(record, "genre")
+    genres = named["genre"]
     form = next((genre for genre in genres if genre.casefold() in FORMS), None)
     image = record.get("image")
     return {
         "image": f"{slug}/{year}/{identity}.jpg",
         "artist": str(artist),
         "genre": genres[0] if genres else None,
-        "style": next(iter(_values(record, "style")), None),
+        "style": next(iter(named["style"]), None),
         "form": form,
         "title": record.get("title"),
         # '…/name.jpg!Large.jpg' is a smaller copy of '…/name.jpg'.
@@ -162,8 +164,13 @@ def _row(record: Any) -> dict[str, str | None] | None:
     }
 
 
-def _values(record: dict[str, Any], kind: str) -> list[str]:
+def _values(record: Any, kind: str) -> list[str]:
     """The values of 'genre' or 'style': a text with commas, or in the newer API a list."""
+    if not isinstance(record, dict):
+        return []
     value = record.get(kind) or record.get(f"{kind}s") or []
+    if isinstance(value, str) and "," not in value:  # as most are
+        text = value.strip()
+        return [text] if text else []
     values = value.split(",") if isinstance(value, str) else value
     return [str(one).strip() for one in values if str(one).strip()]

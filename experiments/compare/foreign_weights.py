@@ -18,11 +18,15 @@ from datasets.imagelist import read_classes
 from datasets.records import read_lmdb_record
 from experiments.paper.places import REPORT
 from experiments.single_run.evaluation import score_weights
+from experiments.single_run.folder import RunFolder
+from experiments.single_run.own_weights import require_own_weights
 from experiments.single_run.results_json import Results, Tested, write_results
+from experiments.single_run.run_json import read_run_record
 from lib.caffe.client import Engine, find_engine
 from lib.caffe.device import Device
 from lib.errors import UserError
 from lib.files import sha256, write_text
+from lib.text import require_caffe_text
 from models.compare import CAFFENET, check_weights, compare
 from prototxt.caffenet import last_layer
 from prototxt.render import Run, render
@@ -59,12 +63,17 @@ def score_foreign(
     """
     _require(weights, mean or data.mean, net, data, task)
     digest = sha256(weights)
+    run = RunFolder(weights.parent)
+    record = read_run_record(run.record) if weights.name == run.final.name else None
+    if record:  # a run of ours
+        require_own_weights(run, record, digest)
     out = FOREIGN / task / f"{weights.stem}-{digest[:8]}{_variant(net, mean)}"
     out.mkdir(parents=True, exist_ok=True)
     used = out / "train_val.prototxt"
     engine = find_engine(1)
     used_mean: str | None = str(mean or data.mean)
     if net:
+        require_caffe_text(net)
         answer = engine.call(
             "scoring_net",
             {

@@ -48,7 +48,7 @@ class DaskPool:
         except ImportError:
             raise UserError(
                 "Dask is not installed: `make grid SCHEDULER=...` installs it, or "
-                f"`{PYTHON} -m pip install -e .[grid]`"
+                f"`{PYTHON} -m pip install --requirement requirements/grid.lock`"
             ) from None
         try:
             self.client = Client(address, timeout=patience, set_as_default=False)

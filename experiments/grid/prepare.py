@@ -37,7 +37,9 @@ def prepare(runs: Iterable[RunPlan], words: Sequence[str]) -> list[Unready]:
     unready = []
     with exclusive_lock(RUNS / ".preparing.lock", "another grid prepares its data"):
         for run in todo:
-            why = _once(reasons, run.data.path, _data_line(run, words)) or _init(reasons, run)
+            why = _once(reasons, run.data.path, _data_line(run, words)) or _init(
+                reasons, run, words
+            )
             if why:
                 unready.append(Unready(run, why))
     return unready
@@ -51,14 +53,15 @@ def _data_line(run: RunPlan, words: Sequence[str]) -> list[str]:
     ]
 
 
-def _init(reasons: dict[object, str | None], run: RunPlan) -> str | None:
+def _init(reasons: dict[object, str | None], run: RunPlan, words: Sequence[str]) -> str | None:
     """Why an init can't be started from; its weights are fetched first if they are missing."""
     try:
         start = find_start(run.init, run.task, run.data)
     except UserError as error:
         return str(error)
     if start.missing and not run.init.startswith(OWN_RUN):
-        return _once(reasons, run.init, ["weights", f"INIT={run.init}"])
+        verified = [word for word in words if word.startswith("REQUIRE_VERIFIED=")]
+        return _once(reasons, run.init, ["weights", f"INIT={run.init}", *verified])
     return None
 
 

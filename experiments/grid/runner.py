@@ -62,6 +62,7 @@ class Options:
     scheduler: str | None = None  # of Dask; None: this machine
     keep_all: bool = False  # snapshots
     skip_broken: bool = False  # images
+    require_verified: bool = False  # weights
 
 
 def run_grids(words: Sequence[str], options: Options) -> None:
@@ -93,6 +94,7 @@ class Grid:
         if not self.todo:
             return []
         words = [f"RAW={self.options.raw}"]
+        words += ["REQUIRE_VERIFIED=1"] if self.options.require_verified else []
         data_words = [*words, *(["SKIP_BROKEN=1"] if self.options.skip_broken else [])]
         words += ["KEEP=all"] if self.options.keep_all else []
         with_material = [run for run in self.todo if self._has_material(run)]

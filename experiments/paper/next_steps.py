@@ -23,7 +23,10 @@ def next_steps(task: str, name: str, report: Path = REPORT) -> str:
         return ""
     page = report / "index.html"
     if not page.is_file() or page.stat().st_mtime_ns < run.folder.results.stat().st_mtime_ns:
-        build(records, report)
+        try:
+            build(records, report)
+        except UserError as error:  # a full disk, say: the run itself is done and kept
+            return f"the report could not be made: {error}"
     which = f"{task}/{name}"
     lines = [
         f"xdg-open {shlex.quote(str(page))}",
@@ -43,4 +46,7 @@ def _misread(run: RecordedRun) -> str:
     wrong = said[~said["right"]]
     chosen = wrong if len(wrong) else said
     root = images_root(run)
-    return str(root / str(chosen["image"].iloc[0])) if root and len(chosen) else ""
+    if root is None or not len(chosen):
+        return ""
+    path = root / str(chosen["image"].iloc[0])
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

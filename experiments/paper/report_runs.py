@@ -188,6 +188,11 @@ def _facts(run: RecordedRun) -> Iterator[tuple[str, str]]:
     yield "data", f"{record.data} (split {run.plan.split}, seed {run.plan.split_seed})"
     for name in ("weights", "mean", "started", "finished", "iteration", "max_iter", "seconds"):
         yield name, str(tables.BLANK if getattr(record, name) is None else getattr(record, name))
+    if record.unverified:
+        yield (
+            "unverified",
+            (f"{', '.join(record.unverified)}: came over plain http, no checksum is known"),
+        )
     for number, session in enumerate(record.sessions, start=1):
         engine = session.engine.items()
         words = [f"{key} {value}" for key, value in engine if not isinstance(value, dict)]

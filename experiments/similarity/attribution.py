@@ -13,7 +13,7 @@ from datasets.imagelist import read_classes
 from experiments.similarity.artworks import Artwork
 from experiments.similarity.collection import Collection
 from experiments.similarity.extractor import Extractor
-from experiments.similarity.feature_models import FC7, Model
+from experiments.similarity.feature_models import Model
 from experiments.similarity.heatmaps import Picture, centre, overlay, spread
 from experiments.similarity.index import scan
 from experiments.similarity.neighbours import Neighbour, neighbour, open_features
@@ -108,7 +108,7 @@ def training_images(
     is one of these images.
     Raises UserError when the run's features of its own data are missing or stale.
     """
-    features = open_features(model, collection, FC7)
+    features = open_features(model, collection)
     own = next((item for item in features.items if item.image == image), None)
     rows = np.array(
         [row for row in features.rows("train") if features.items[row].image != image], np.int64

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.similarity.collection import Pixels
-from experiments.similarity.feature_models import BATCH, FC7, Model
+from experiments.similarity.feature_models import BATCH, Model
 from experiments.similarity.feature_set import Vectors
 from lib.caffe.device import Device
 from lib.caffe.service import Service
@@ -55,7 +55,7 @@ class Extractor:
         *,
         label: int | None = None,
         layer: str | None = None,
-        blob: str = FC7,
+        blob: str | None = None,
         timeout: float | None = None,
     ) -> dict[str, Any]:
         """What verb_explain says of one image (1, 3, 256, 256), its arrays included."""
@@ -69,7 +69,7 @@ class Extractor:
                 "size": list(pixels.shape[2:]),
                 "layer": layer,
                 "label": label,
-                "blob": blob,
+                "blob": blob or model.blob,
                 "out": str(out),
                 "gpu": self.gpu,
             },

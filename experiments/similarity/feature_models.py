@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from experiments.similarity.collection import Collection
 from experiments.similarity.feature_set import Source
+from experiments.single_run.find_run import LAST, find_run
 from experiments.single_run.folder import RUNS, RunFolder, run_folder
+from experiments.single_run.own_weights import require_own_weights
 from experiments.single_run.run_json import TRAINED, read_run_record
+from lib.caffe.client import find_engine
 from lib.errors import UserError, unknown
 from lib.files import sha256, write_text
-from models.cards import find_card, init_names
+from models.cards import Card, find_card, init_names, load_cards
+from models.nets import card_net
 from models.store import missing
+from prototxt.read import classifier_input
 from prototxt.render import Run, render
 
 FEATURES = Path("experiments/features")
-FC7 = "fc7"
 BATCH = 32  # images a forward pass: a third faster than deploy.prototxt's own 10
+# A net of no task, for features alone.
+_NO_TASK = Run(
+    task="none", classes=2, train=1000, val=100, train_lmdb="none", val_lmdb="none",
+    mean="none", net="none", snapshot_prefix="none",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,7 @@ class Model:
     mean: Path
     task: str | None = None
     run: RunFolder | None = None
+    train_val: Path | None = None  # of a net that is no run's; None: pixels minus the mean
 
     @property
     def slug(self) -> str:
@@ -52,8 +62,18 @@ class Model:
 
     @property
     def net(self) -> Path | None:
-        """The run's own train_val net, whose TEST phase says how pixels become its input."""
-        return self.run.train_val if self.run and self.run.train_val.is_file() else None
+        """The train_val net, a run's own, whose TEST phase says how pixels become its input."""
+        if self.run is None:
+            return self.train_val
+        return self.run.train_val if self.run.train_val.is_file() else None
+
+    @cached_property
+    def blob(self) -> str:
+        """The blob that its classifier reads: fc7 of CaffeNet. Features are taken there.
+
+        Raises UserError where its deploy net has no classifier.
+        """
+        return classifier_input(self.deploy)
 
     @cached_property
     def transformation(self) -> str:
@@ -80,26 +100,28 @@ class Model:
         if blob not in tops:
             raise unknown(f"BLOB of {self.name}", blob, set(tops))
 
-    def source(self, collection: Collection, blob: str = FC7, batch: int = BATCH) -> Source:
+    def source(self, collection: Collection, blob: str | None = None, batch: int = BATCH) -> Source:
         """What features of a collection by this model are made from."""
         return Source(
             collection=collection.name,
             images_root=str(collection.root),
             images=collection.fingerprint,
             model=self.name,
-            blob=blob,
+            blob=blob or self.blob,
             batch=batch,
             transformation=self.transformation,
             **self.hashes,
         )
 
-    def features(self, collection: Collection, blob: str = FC7) -> Path:
+    def features(self, collection: Collection, blob: str | None = None) -> Path:
         """Where its features of a collection lie."""
-        return FEATURES / collection.name / self.slug / blob
+        return FEATURES / collection.name / self.slug / (blob or self.blob)
 
 
 def find_model(word: str, mean: Path | None = None) -> Model:
-    """The model that a word names: <task>/<run>, a run's name, an init, or a .caffemodel file.
+    """The model that a word names: a run, an init, or a .caffemodel file.
+
+    A run is named <task>/<run>, <run>, by any part of that which only one has, or `last`.
 
     A file needs `mean` unless it lies in the folder of a run. Raises UserError for an unknown word,
     a run that is not trained, weights that are not in place.
@@ -111,7 +133,14 @@ def find_model(word: str, mean: Path | None = None) -> Model:
         return _from_file(path, mean)
     if word in init_names():
         return _from_card(word)
+    if word == LAST:
+        last = find_run(LAST, what="MODELS").path
+        return _from_run(last.parent.name, RunFolder(last))
     found = [each for each in finished_runs() if word in (each, each.partition("/")[2])]
+    parts = [] if found else [each for each in finished_runs() if word in each]
+    if len(parts) > 1:
+        raise UserError(f"model '{word}' may be {', '.join(parts)}: name more of one of them")
+    found = found or parts
     if len(found) > 1:
         raise UserError(f"model '{word}' is a run of several tasks: {', '.join(found)}")
     if not found:
@@ -147,14 +176,17 @@ def _from_run(task: str, folder: RunFolder, weights: Path | None = None) -> Mode
         task=task,
         run=folder,
     )
-    return _checked(model)
+    _checked(model)
+    if model.weights.name == folder.final.name:
+        require_own_weights(folder, record, model.hashes["weights"])
+    return model
 
 
 def _from_card(word: str) -> Model:
     card = find_card(word)
     if lacking := missing(word):
         raise UserError(f"{' and '.join(lacking)} missing: `make weights INIT={card.init}`")
-    return Model(card.init, _caffenet(), card.weights_path, card.mean_path)
+    return _model_of(card, card.weights_path, card.mean_path)
 
 
 def _from_file(path: Path, mean: Path | None) -> Model:
@@ -168,6 +200,9 @@ def _from_file(path: Path, mean: Path | None) -> Model:
         return Model(
             f"{model.name}/{path.stem}", model.deploy, path, model.mean, model.task, model.run
         )
+    card = next((each for each in load_cards() if _is_of(path, each)), None)
+    if card and (mean or card.mean_path.is_file()):
+        return replace(_model_of(card, path, mean or card.mean_path), name=path.stem)
     if mean is None:
         raise UserError(
             f"{path} lies in no run's folder: MEAN= must name the mean it was trained with"
@@ -182,14 +217,39 @@ def _checked(model: Model) -> Model:
     return model
 
 
+def _is_of(path: Path, card: Card) -> bool:
+    """Whether weights lie in the folder of a card."""
+    return path.resolve().parent == card.folder.resolve()
+
+
+def _model_of(card: Card, weights: Path, mean: Path) -> Model:
+    """Weights in the net of a card. Raises UserError where its net can't be read."""
+    if card.net == "caffenet" and card.scale == 1 and card.crop is None:
+        return Model(card.init, _caffenet(), weights, mean)
+    if mean.is_relative_to(Path.cwd()):  # the same text in every checkout
+        mean = mean.relative_to(Path.cwd())
+    run = replace(
+        _NO_TASK,
+        init=card.init,
+        mean=str(mean),
+        architecture=card_net(card, find_engine),
+        crop=card.crop,
+        scale=card.scale,
+    )
+    texts = render(run)
+    deploy, train_val = FEATURES / f"{card.init}.prototxt", FEATURES / f"{card.init}.input.prototxt"
+    _write(deploy, texts["deploy.prototxt"])
+    _write(train_val, texts["train_val.prototxt"])
+    return Model(card.init, deploy, weights, mean, train_val=train_val)
+
+
 def _caffenet() -> Path:
     """CaffeNet's deploy net. Its classifier, of no task, is cut off before any use."""
     path = FEATURES / "caffenet.prototxt"
-    run = Run(
-        task="none", classes=2, train=1000, val=100, train_lmdb="none", val_lmdb="none",
-        mean="none", net="none", snapshot_prefix="none",
-    )  # fmt: skip
-    text = render(run)["deploy.prototxt"]
+    _write(path, render(_NO_TASK)["deploy.prototxt"])
+    return path
+
+
+def _write(path: Path, text: str) -> None:
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
-    return path

@@ -28,7 +28,7 @@ from experiments.similarity.feature_distances import (
     distance_within,
     neighbours_within,
 )
-from experiments.similarity.feature_models import BATCH, FC7, FEATURES, Model, find_model
+from experiments.similarity.feature_models import BATCH, FEATURES, Model, find_model
 from experiments.similarity.neighbours import distance_text, open_features
 from lib.caffe.device import Device
 from lib.errors import UserError
@@ -91,7 +91,8 @@ def make_figure16(
         drawing=out.with_name(out.name + ".png"),
     )
     _write(made, len(rows), seed)
-    title = f"Mean cosine distance of {FC7}, {len(rows)} images of {collection.name}"
+    blobs = " and ".join(dict.fromkeys(model.blob for model in models))
+    title = f"Mean cosine distance of {blobs}, {len(rows)} images of {collection.name}"
     draw(made.names, made.distances, made.drawing, title)
     return made
 
@@ -106,19 +107,19 @@ def sample(count: int, size: int, seed: int) -> list[int]:
 
 
 def features_of(chosen: Collection, model: Model, extractor: Extractor) -> NDArray[np.float32]:
-    """The fc7 of a few images. Raises UserError when one of them is broken."""
+    """What the classifier sees of a few images. Raises UserError when one of them is broken."""
     found = []
     for batch in chosen.batches(range(-(-len(chosen.items) // BATCH)), BATCH, 1):
         for row, why in batch.broken.items():
             raise UserError(f"{chosen.root / chosen.items[row].image}: {why}")
-        found.append(extractor.vectors(model, FC7, batch.pixels))
+        found.append(extractor.vectors(model, model.blob, batch.pixels))
     return np.concatenate(found)
 
 
 def distances(vectors: list[NDArray[np.float32]]) -> NDArray[np.float64]:
     """The symmetric matrix of mean distances, models x models. All must be of one size."""
     if len({each.shape for each in vectors}) > 1:
-        raise UserError("the models' fc7 differ in size: no distance between them is defined")
+        raise UserError("the models' features differ in size: no distance between them is defined")
     matrix = np.zeros((len(vectors), len(vectors)))
     for one in range(len(vectors)):
         for other in range(one):

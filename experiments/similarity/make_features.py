@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from experiments.similarity.collection import Batch, Collection
 from experiments.similarity.extractor import Extractor
-from experiments.similarity.feature_models import BATCH, FC7, Model
+from experiments.similarity.feature_models import BATCH, Model
 from experiments.similarity.feature_set import FeatureSet, Vectors, Writer, up_to_date
 from experiments.single_run.run_json import now
 from lib.caffe.device import Device
@@ -29,18 +29,19 @@ def make_features(
     model: Model,
     device: Device,
     *,
-    blob: str = FC7,
+    blob: str | None = None,
     batch: int = BATCH,
     workers: int | None = None,
     skip_broken: bool = False,
     force: bool = False,
 ) -> FeatureSet:
-    """The features of a collection, made unless they are up to date.
+    """The features of a collection, made unless they are up to date; `blob` None: model.blob.
 
     On a CPU each core gets an engine of its own with one thread, which is faster than one engine
     with a thread a core. What is written does not depend on how many there are. A killed extraction
     is gone on with. Raises UserError, naming up to 20, for broken images without `skip_broken`.
     """
+    blob = blob or model.blob
     path = model.features(collection, blob)
     source = model.source(collection, blob, batch)
     if not force and up_to_date(path, source):

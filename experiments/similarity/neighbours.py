@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from experiments.similarity.artworks import Artwork
 from experiments.similarity.collection import Collection
-from experiments.similarity.feature_models import FC7, Model
+from experiments.similarity.feature_models import Model
 from experiments.similarity.feature_set import FeatureSet, Item
 from experiments.similarity.index import Index, build, check_index, unit
 from lib.cli import bar
@@ -35,12 +35,12 @@ class Neighbour:
     known: Artwork
 
 
-def open_features(model: Model, collection: Collection, blob: str = FC7) -> FeatureSet:
+def open_features(model: Model, collection: Collection, blob: str | None = None) -> FeatureSet:
     """A model's features of a collection. Raises UserError when they are missing or stale."""
     path = model.features(collection, blob)
     if not path.is_dir():
         what = f"TASK={collection.task}" if collection.task else f"IMAGES={collection.root}"
-        what += "" if blob == FC7 else f" BLOB={blob}"
+        what += "" if blob in (None, model.blob) else f" BLOB={blob}"
         raise UserError(
             f"no features of {collection.name} by {model.name} yet: "
             f"make features WEIGHTS={model.name} {what}"

@@ -19,5 +19,5 @@ def load(name: str) -> Any:
         raise UserError(
             f"the package {name} is not there ({error}): `make features`, `make similar`, "
             "`make serve` and the other targets of the search install it by themselves; by hand: "
-            ".venv/bin/python -m pip install --editable '.[search]'"
+            ".venv/bin/python -m pip install --requirement requirements/search.lock"
         ) from None

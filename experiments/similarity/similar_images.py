@@ -11,7 +11,7 @@ from experiments.similarity.artworks import artworks, file_picture, known_column
 from experiments.similarity.choose_collection import CollectionChoice
 from experiments.similarity.collection import Collection
 from experiments.similarity.extractor import Extractor
-from experiments.similarity.feature_models import FC7, FEATURES, Model, find_model
+from experiments.similarity.feature_models import FEATURES, Model, find_model
 from experiments.similarity.feature_set import FeatureSet
 from experiments.similarity.index import index_word
 from experiments.similarity.neighbours import (
@@ -48,7 +48,7 @@ def similar_images(
     *,
     k: int = 10,
     index: str = "exact",
-    blob: str = FC7,
+    blob: str | None = None,
     out: Path | None = None,
 ) -> Similar:
     """Search for `query` by each of the models `words`; write the table and the sheet.
@@ -61,7 +61,7 @@ def similar_images(
     pixels = query_pixels(query)
     models = [find_model(word) for word in words]
     for model in models:
-        model.check_blob(blob)
+        model.check_blob(blob or model.blob)
     collection = choice.open()
     if not 1 <= k <= len(collection.items):
         raise UserError(
@@ -74,7 +74,7 @@ def similar_images(
     results: Results = []
     with Extractor(pick()) as extractor:
         for model, features in zip(models, sets, strict=True):
-            vector = extractor.vectors(model, blob, pixels)
+            vector = extractor.vectors(model, blob or model.blob, pixels)
             opened = open_index(features, index)
             own = row_of(query, collection, features)
             results.append((model, neighbours(opened, vector, k, known, own)))

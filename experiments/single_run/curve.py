@@ -30,14 +30,14 @@ class Point:
 class Curve:
     """The points of a run, written to its curve.csv as they come."""
 
-    def __init__(self, path: Path, until: int | None, *, images: int) -> None:
+    def __init__(self, path: Path, until: int | None) -> None:
         """Go on with the curve at `path` after iteration `until`; None begins a new one.
 
-        Points after `until` are dropped: a resumed training makes them again. `images` are the
-        training images of an epoch; `batch` must be set before the first point is added.
+        Points after `until` are dropped: a resumed training makes them again. `images` and `batch`
+        must be set before the first point is added.
         """
         self.path = path
-        self.images = images
+        self.images = 0  # training images of an epoch
         self.batch = 0  # images a weight update
         self._since: list[Event] = []  # iterations since the last point
         self.points: list[Point] = []

@@ -19,7 +19,8 @@ from prototxt.keep import RECORD
 
 # Comments, and what differs between seeds, places and devices of one experiment.
 _IGNORED = re.compile(
-    rb"#.*|^\s*(random_seed|net|snapshot_prefix|source|mean_file|solver_mode|device_id)\s*:.*$",
+    rb"#.*|^\s*(random_seed|net|train_net|test_net|snapshot_prefix|source|mean_file"
+    rb"|solver_mode|device_id)\s*:.*$",
     re.MULTILINE,
 )
 

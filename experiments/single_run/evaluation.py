@@ -16,9 +16,11 @@ from datasets.folders import DataFolder
 from datasets.imagelist import read_classes, read_list
 from datasets.records import read_lmdb_record
 from experiments.single_run.confusion import draw_confusion
+from experiments.single_run.find_run import note_finished
 from experiments.single_run.folder import RunFolder
 from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.metrics import Scores, score
+from experiments.single_run.own_weights import require_own_weights
 from experiments.single_run.plan import RunPlan
 from experiments.single_run.results_json import Results, Tested, read_results, write_results
 from experiments.single_run.run_json import TRAINED, now, read_run_record
@@ -43,12 +45,8 @@ def evaluate(plan: RunPlan, device: Callable[[], Device], *, force: bool = False
         raise UserError(f"{folder.path} is {state}: it can be tested once it is trained")
     if not data.list("test").is_file():
         raise UserError(f"{data.list('test')} is missing: `make lists TASK={plan.task}` makes it")
-    tested = Tested(weights=sha256(folder.final), list=sha256(data.list("test")))
-    if record.final is not None and tested.weights != record.final:
-        raise UserError(
-            f"{folder.final} is not what its training gave (another SHA-256 than in "
-            f"{folder.record.name}): put that file back, or train again with FORCE=1"
-        )
+    weights = require_own_weights(folder, record)
+    tested = Tested(weights=weights, list=sha256(data.list("test")))
     results = _kept_results(folder)
     if force or results is None or results.tested != tested:
         results = score_weights(
@@ -61,6 +59,7 @@ def evaluate(plan: RunPlan, device: Callable[[], Device], *, force: bool = False
             tested=tested,
         )
         write_results(folder.results, results)  # last, when all else is there
+        note_finished(folder)
     _print(results, folder)
     _print_left_out(data)
 
@@ -110,12 +109,6 @@ def score_weights(
     )
 
 
-def _beside(train_val: Path) -> dict[str, str]:
-    """The solver and the deploy net that lie beside a run's net, for the engine."""
-    paths = {name: train_val.with_name(f"{name}.prototxt") for name in ("solver", "deploy")}
-    return {name: str(path) for name, path in paths.items() if path.is_file()}
-
-
 def _predict(
     weights: Path,
     train_val: Path,
@@ -126,6 +119,7 @@ def _predict(
 ) -> np.ndarray:
     """Probabilities (images, classes) for the test LMDB, in the order of its list."""
     images = len(labels)
+    deploy = train_val.with_name("deploy.prototxt")  # a run's; it says which of several heads
     with (
         tempfile.TemporaryDirectory(prefix=".test.", dir=folder) as aside,
         bar(what="test", unit="image", total=images) as progress,
@@ -139,12 +133,12 @@ def _predict(
             "predict",
             {
                 "train_val": str(train_val),
+                "deploy": str(deploy) if deploy.is_file() else None,
                 "weights": str(weights),
                 "lmdb": str(data.lmdb("test")),
                 "images": images,
                 "out": str(out),
                 "gpu": device.gpu,
-                **_beside(train_val),
             },
             log=folder / "test.log",
             on_event=on_event,

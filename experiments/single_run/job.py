@@ -11,10 +11,12 @@ from experiments.single_run.folder import RunFolder
 from experiments.single_run.plan import RunPlan
 from experiments.single_run.start import Start
 from lib.caffe.device import Device
+from lib.errors import UserError
 from models.cards import load_cards
 from models.compare import Comparison, check_weights
 from models.nets import check_card_weights
 from models.store import require
+from prototxt.caffenet import IMAGE_SIZE
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Job:
     plan: RunPlan
     start: Start
     device: Device
+    any_order: bool = False  # train even from weights of a net with another order of layers
 
     @property
     def folder(self) -> RunFolder:
@@ -34,11 +37,6 @@ class Job:
     def solver(self) -> Path:
         """The solver that it is trained by."""
         return self.plan.prototxts / "solver.prototxt"
-
-    @property
-    def train_val(self) -> Path:
-        """The net that it is trained by."""
-        return self.plan.prototxts / "train_val.prototxt"
 
     @property
     def deploy(self) -> Path:
@@ -53,6 +51,8 @@ class Job:
             "solver": str(self.solver),
             "deploy": str(self.deploy),
             "classes": [len(read_classes(classes)), str(classes)],
+            "validation": str(self.plan.data.lmdb("val")),
+            "image_size": IMAGE_SIZE,
             "gpu": self.device.gpu,
         }
 
@@ -67,9 +67,20 @@ class Job:
         if start.is_card:
             require(start.init)
         if start.is_card and start.card:
-            return check_card_weights(
-                self.device.engine, start.weights, start.card, load_cards(start.card.folder.parent)
+            comparison = check_card_weights(
+                self.device.engine,
+                start.weights,
+                start.card,
+                load_cards(start.card.folder.parent),
+                any_order=self.any_order,
             )
+            for row in comparison.rows:
+                if row.wanted is None and row.layer.endswith(f"_{self.plan.task}"):
+                    raise UserError(
+                        f"{start.weights} has a layer '{row.layer}', as the new classifier may be "
+                        "named, and Caffe would copy it; give the task another name"
+                    )
+            return comparison
         return check_weights(
             self.device.engine, start.weights, start.last_layer, expected=start.layers
         )

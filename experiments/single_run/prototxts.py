@@ -42,7 +42,7 @@ def make_prototxts(
     check_task(plan.task)
     data = data or plan.data
     out = out or plan.prototxts
-    prefix = snapshot_prefix or plan.folder.snapshots / "caffenet"
+    prefix = snapshot_prefix or plan.folder.snapshots / net.name
     classes = len(read_classes(data.classes))
     images = _images(data, classes)
     wanted = Run(
@@ -82,18 +82,21 @@ def _warnings(wanted: Run, out: Path) -> list[str]:
     """Where the files, as they are now, do not fit the lists and settings."""
     solver_file, net_file = out / "solver.prototxt", out / "train_val.prototxt"
     try:
-        solver, nets = read_solver(solver_file), read_nets(net_file)
+        solver = read_solver(solver_file)
+        if solver.nets != (wanted.net,):
+            others = ", ".join(solver.nets) or "not named"
+            return [f"{solver_file}: its net is {others}, not {wanted.net}"]
+        nets = read_nets(net_file)
     except UserError as error:
         return [str(error)]
-    found = [
+    if nets is None:
+        return []  # of a form that only Caffe reads
+    return [
         f"{solver_file}: {sentence}"
         for sentence in check_counts(
             solver, nets, wanted.settings, train=wanted.train, val=wanted.val
         )
     ]
-    if solver.net != wanted.net:
-        found.append(f"{solver_file}: its net is {solver.net or 'not named'}, not {wanted.net}")
-    return found
 
 
 def _from_root(path: Path) -> str:

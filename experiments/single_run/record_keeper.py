@@ -32,6 +32,7 @@ from lib.cli import warn
 from lib.errors import UserError
 from lib.files import sha256
 from models.compare import Comparison
+from models.store import unverified_files
 
 
 def new_record(job: Job, inputs: dict[str, str]) -> RunRecord:
@@ -49,6 +50,7 @@ def new_record(job: Job, inputs: dict[str, str]) -> RunRecord:
         settings=asdict(plan.settings),
         weights=str(job.start.weights) if job.start.weights else None,
         mean=str(job.start.mean),
+        unverified=unverified_files(plan.init) if job.start.is_card else [],
         data=str(plan.data.path),
         inputs=inputs,
         started=now(),
@@ -83,11 +85,11 @@ class RecordKeeper:
                 "will not be bit-identical to those of an uninterrupted run"
             )
         before.append(session)
-        self.record.edits = edited_prototxts(self.job.folder, self.job.plan.prototxts)
         self.save(TRAINING)
 
     def started(self, event: Event, comparison: Comparison | None) -> None:
         """Caffe has built the nets. Raises UserError when it did not copy what the weights hold."""
+        self.record.edits = edited_prototxts(self.job.folder, self.job.plan.prototxts)
         self.record.batch = event["batch"]
         self.record.max_iter = event["max_iter"]
         if event["iteration"] == 0:
@@ -101,9 +103,11 @@ class RecordKeeper:
         for layer in record.layers or []:
             layer.after = done["layers"][layer.name]
             layer.changed = layer.after != layer.before
-        wrong = [each.name for each in record.layers or [] if each.changed == each.frozen]
-        if wrong:
-            reason = f"frozen layers changed, or learning ones did not: {', '.join(wrong)}"
+        wrong = [each for each in record.layers or [] if each.changed == each.frozen]
+        if idle := [each.name for each in wrong if not each.frozen]:
+            warn(f"{', '.join(idle)} did not change, though no lr_mult of 0 froze it")
+        if moved := [each.name for each in wrong if each.frozen]:
+            reason = f"frozen layers changed: {', '.join(moved)}"
             self.save(FAILED, reason)
             raise UserError(f"{self.job.folder.path}: {reason}")
         best = self.curve.best

@@ -86,6 +86,9 @@ class RunRecord(RecordKind, kw_only=True):
     # What it was made from.
     weights: str | None = None
     mean: str = ""
+    # Weights and mean that came over plain http without a checksum to compare with; None: written
+    # before records said so.
+    unverified: list[str] | None = None
     data: str  # folder of the lists and LMDBs
     inputs: dict[str, str]  # SHA-256 of each file that decides its weights
     # How it went.

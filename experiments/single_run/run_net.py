@@ -12,7 +12,7 @@ from lib.errors import UserError
 from models.nets import card_net
 from prototxt.description import Description
 from prototxt.finetune import Change, fine_tune
-from prototxt.own_nets import own_net
+from prototxt.own_nets import NAMES, own_net
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class RunNet:
     """A net before it is changed for a task, and how pixels come into it."""
 
     architecture: Description
+    name: str = "caffenet"  # one of ours, or the card's init where it brings its own
     crop: int | None = None  # None: the net's own input
     scale: float = 1
 
@@ -37,9 +38,11 @@ def find_run_net(plan: RunPlan, start: Start, engine: Callable[[], Engine]) -> R
             f"NET= goes with INIT={SCRATCH}"
         )
     if card:
-        net = RunNet(card_net(card, engine), card.crop, card.scale)
+        name = card.net if card.net in NAMES else card.init
+        net = RunNet(card_net(card, engine), name, card.crop, card.scale)
     else:
-        net = RunNet(own_net(asked or start.net or "caffenet"))
+        name = asked or start.net or "caffenet"
+        net = RunNet(own_net(name), name)
     change = Change(
         plan.task, 2, plan.scenario, plan.settings.freeze, start.weights is None, crop=net.crop
     )

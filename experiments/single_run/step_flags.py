@@ -37,6 +37,8 @@ def means_from(flags: Mapping[str, Any]) -> Means:
         gpu=flags["gpu"],
         threads=flags["threads"],
         keep_all=flags["keep"] == "all",
+        any_order=flags["any_order"],
+        require_verified=flags["require_verified"],
     )
 
 
@@ -48,5 +50,15 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--keep", choices=("some", "all"), default="some", help="snapshots to keep (%(default)s)"
+    )
+    parser.add_argument(
+        "--any-order",
+        action="store_true",
+        help="train even from weights of a net with another order of layers",
+    )
+    parser.add_argument(
+        "--require-verified",
+        action="store_true",
+        help="refuse weights that come over plain http and have no known checksum",
     )
     add_device_flags(parser)

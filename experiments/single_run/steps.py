@@ -37,6 +37,8 @@ class Means:
     gpu: str = "auto"  # a GPU's number, none, auto
     threads: int | None = None  # of BLAS; None: one a core
     keep_all: bool = False  # snapshots
+    any_order: bool = False  # train even from weights of a net with another order of layers
+    require_verified: bool = False  # refuse weights over plain http without a known checksum
 
     def device(self) -> Device:
         """The engine and its device; UserError when there is none as asked."""
@@ -45,8 +47,8 @@ class Means:
 
 def do_steps(
     plan: RunPlan, last: str, means: Means, *, force: bool = False, only: bool = False
-) -> None:
-    """Do the steps up to `last` (of STEPS), or `only` that one.
+) -> RunPlan:
+    """Do the steps up to `last` (of STEPS), or `only` that one; the plan, its init by its own name.
 
     `force` makes the last step's lists, LMDBs, prototxts, training or test anew, and with the
     latter two also the prototxts, but never lists and LMDBs that other runs share. Raises UserError
@@ -63,6 +65,7 @@ def do_steps(
             _make_data(plan, step, means, force=force and step == last)
         elif start:
             _make_run(plan, start, step, means, force=force, only=only)
+    return plan
 
 
 def check_material(plan: RunPlan, last: str, means: Means) -> None:
@@ -112,21 +115,33 @@ def _make_run(
 ) -> None:
     if step == "prototxt":
         if start.missing and not only:
-            get_weights(find_card(start.init), say=say)
+            get_weights(
+                find_card(start.init),
+                say=say,
+                require_verified=means.require_verified,
+                any_order=means.any_order,
+            )
         number = means.device().gpu if means.gpu == "auto" else gpu_number(means.gpu)
         net = find_run_net(plan, start, find_engine)
         make_prototxts(plan, net=net, mean=start.mean, gpu=number, force=force, say=say, warn=warn)
     elif step == "train":
-        train(Job(plan, start, means.device()), keep_all=means.keep_all, force=force)
+        job = Job(plan, start, means.device(), means.any_order)
+        train(job, keep_all=means.keep_all, force=force)
     else:
         evaluate(plan, means.device, force=force)
 
 
-def get_weights(card: Card, *, say: Say) -> None:
-    """Put the weights and the mean of an init in place, checked by Caffe itself."""
+def get_weights(
+    card: Card, *, say: Say, require_verified: bool = False, any_order: bool = False
+) -> None:
+    """Put the weights and the mean of an init in place, checked by Caffe itself.
+
+    UserError as models.get.get; with `require_verified` also for what can only be had unverified.
+    """
     engine = find_engine()
 
     def fit(weights: Path, of: Card) -> None:
-        check_card_weights(engine, weights, of, load_cards())
+        check_card_weights(engine, weights, of, load_cards(), any_order=any_order)
 
-    get(card, Checks(weights=fit, read_mean=read_mean, write_mean=write_mean), say=say)
+    checks = Checks(weights=fit, read_mean=read_mean, write_mean=write_mean)
+    get(card, checks, say=say, require_verified=require_verified)

@@ -42,7 +42,6 @@ from lib.cli import say
 from lib.errors import UserError
 from lib.files import readable, require_space
 from models.compare import Comparison
-from prototxt.read import read_nets
 
 _KEPT_SNAPSHOTS = 2  # while training; the older one is there should the newer be damaged
 _ROOM = 6 * 250_000_000  # bytes: final and best weights, two snapshots of two files each
@@ -103,8 +102,6 @@ class Training:
         *,
         keep_all: bool,
     ) -> None:
-        nets = read_nets(job.train_val)
-        train_source = nets.train_source or str(job.plan.data.lmdb("train"))
         self.job = job
         self.found = found
         self.resume = resume
@@ -112,19 +109,15 @@ class Training:
         self.comparison = None if resume.snapshot else compare_weights()
         # What the curve has after our own snapshot is not what `caffe train` went through.
         own = resume.own.iteration if resume.own else None
-        self.curve = Curve(job.folder.curve, own, images=_records_in(train_source))
+        self.curve = Curve(job.folder.curve, own)
         self.keeper = RecordKeeper(job, record, self.curve)
-        self.validation_images = _records_in(nets.test_source)
         self.bar = TrainingBar(f"train {job.plan}")
 
     def run(self, lock: int) -> None:
         """Run the worker, which holds the `lock` too, and keep the record true, however it ends."""
         folder = self.job.folder
-        for made, kept in (
-            (self.job.train_val, folder.train_val),
-            (self.job.deploy, folder.deploy),
-            (self.job.solver, folder.solver),
-        ):
+        # The worker keeps the nets that it trains by: they may be elsewhere.
+        for made, kept in ((self.job.deploy, folder.deploy), (self.job.solver, folder.solver)):
             shutil.copyfile(made, kept)
         self._say_where_it_begins()
         self.keeper.begin_session(self.resume)
@@ -183,7 +176,6 @@ class Training:
             "inputs": self.found.inputs,
             "id": self.found.run,
             "resume": self.resume.state,
-            "validation_images": self.validation_images,
             "validated": self.curve.last_validated,
             "best": best.val_accuracy if best else None,
         }
@@ -196,6 +188,9 @@ class Training:
         elif kind == "start":
             self.bar.start(event)
             self.curve.batch = event["batch"]
+            # What can't be counted (HDF5, say) is taken for the task's own training images.
+            task_images = _records_in(str(self.job.plan.data.lmdb("train")))
+            self.curve.images = event["train_images"] or task_images
             self.keeper.started(event, self.comparison)
         elif kind == "iteration":
             self.curve.iteration(event)

@@ -127,7 +127,7 @@ def test_what_a_killed_download_left_is_used_if_right(cache: Path) -> None:
     (incoming / cut.file).write_bytes(b"cut")
     with pytest.raises(UserError):
         debs.fetch([whole, cut], mirror="http://127.0.0.1:1/")
-    assert [path.name for path in cache.iterdir()] == [whole.file]
+    assert sorted(path.name for path in cache.iterdir()) == [".lock", whole.file]
 
 
 def test_the_next_folder_is_taken_where_the_cache_cannot_be_made(tmp_path: Path) -> None:
@@ -463,12 +463,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, process.stdout and process.stdout.read()
     assert not first.exists()
-    assert len(list(place.iterdir())) == 1  # the half of it, under another name
+    assert len(list(place.iterdir())) == 2  # the lock, and the half of it under another name
     again = run_tool("--into", first)
     assert again.returncode == 0, again.stderr[-3000:]
     assert "Caffe 1.0.0" in again.stdout
     assert "OpenBLAS 0.3.34" in again.stdout
-    assert [path.name for path in place.iterdir()] == ["first"]
+    assert sorted(path.name for path in place.iterdir()) == [".lock", "first"]
     moved = place / "moved to ä folder"
     first.rename(moved)
     yield moved
@@ -501,7 +501,7 @@ def test_a_second_call_finds_it_up_to_date(installed: Path) -> None:
 
 
 def test_what_a_killed_installation_left_goes_even_then(installed: Path) -> None:
-    left = installed.parent / f".{installed.name}.killed.part"
+    left = installed.parent / f".{installed.name}.abc_1234.part"
     (left / "root").mkdir(parents=True)
     assert run_tool("--into", installed).returncode == 0
     assert not left.exists()

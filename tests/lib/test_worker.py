@@ -30,6 +30,8 @@ def request(world: World, name: str, plan: Plan | None = None, **more: Any) -> d
         "solver": str(folder / "solver.prototxt"),
         "deploy": str(folder / "deploy.prototxt"),
         "classes": [len(CLASSES), str(DATA.classes)],
+        "validation": str(DATA.lmdb("val")),
+        "image_size": 256,
         "weights": None,
         "run": str(world.folder(name).path),
         "snapshot_prefix": str(world.folder(name).snapshots / "caffenet"),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lib.caffe.client import PROJECT
 from lib.errors import UserError
+from models.cards import Card, load_card
 from models.compare import CAFFENET, Comparison, check_weights, compare
+from models.nets import check_card_weights
 from prototxt.caffenet import COPIED_LAYERS
+from prototxt.description import describe
 from prototxt.render import Run, render
 from tests.small_models import CLASSIFIER, SMALL, write_small
 from tests.warm_engine import WarmEngine, warm_engine
@@ -119,7 +124,7 @@ def test_the_fully_convolutional_form(warm: WarmEngine, tmp_path: Path) -> None:
 
 
 def test_another_classifier(warm: WarmEngine, tmp_path: Path) -> None:
-    path = write_small(warm, tmp_path / "m.caffemodel", "V2", SMALL | {"fc8": ((2, 5), (2,))})
+    path = write_small(warm, tmp_path / "m.caffemodel", "V2", SMALL | {"fc8": ((3, 5), (3,))})
     refuse(warm, path, "layer 'fc8_small': missing", "others: fc8")
     rows = compare(warm, path, None, expected=SMALL).rows
     assert rows[-1].verdict == "left out: not a layer of the net"
@@ -271,3 +276,118 @@ def test_the_real_caffenet(warm: WarmEngine, tmp_path: Path) -> None:
     found = check_weights(warm, path, "fc8_met_nationality", outputs=4)
     assert found.copied == COPIED_LAYERS
     assert found.size > 200e6
+
+
+# ---- The net that a file carries ----
+
+_ORDERED = """
+import sys
+import caffe
+caffe.Net(sys.argv[1], caffe.TEST).save(sys.argv[2])
+"""
+
+
+_CARD = """---
+name: small
+caffemodel: small.caffemodel
+license: none
+mean: mean.binaryproto
+last_layer: fc
+outputs: 2
+source_task: none
+citation: none
+---
+"""
+
+
+def small_zoo(root: Path, warm: WarmEngine, *, pools_first: bool) -> Card:
+    """A model as a zoo gives it out: a net of its own that pools or normalises first."""
+    folder = root / "small"
+    folder.mkdir(parents=True)
+    pool = 'type: "Pooling" pooling_param { kernel_size: 3 stride: 2 }'
+    first, second = (pool, 'type: "LRN"') if pools_first else ('type: "LRN"', pool)
+    (folder / "deploy.prototxt").write_text(
+        'name: "small"\n'
+        'layer { name: "data" type: "Input" top: "data"\n'
+        "  input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }\n"
+        'layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"\n'
+        '  convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }\n'
+        f'layer {{ name: "one" bottom: "conv1" top: "one" {first} }}\n'
+        f'layer {{ name: "two" bottom: "one" top: "two" {second} }}\n'
+        'layer { name: "fc" type: "InnerProduct" bottom: "two" top: "fc"\n'
+        '  inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }\n'
+        'layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }\n'
+    )
+    (folder / "readme.md").write_text(_CARD)
+    card = load_card("small", root)
+    warm.run(_ORDERED, folder / "deploy.prototxt", card.weights_path)
+    return card
+
+
+def test_another_order_of_layers_is_told(warm: WarmEngine, tmp_path: Path) -> None:
+    text = (
+        'name: "small"\n'
+        'layer { name: "data" type: "Input" top: "data"\n'
+        "  input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }\n"
+        'layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"\n'
+        '  convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }\n'
+        'layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"\n'
+        "  pooling_param { kernel_size: 3 stride: 2 } }\n"
+        'layer { name: "norm1" type: "LRN" bottom: "pool1" top: "norm1" }\n'
+        'layer { name: "fc" type: "InnerProduct" bottom: "norm1" top: "fc"\n'
+        "  inner_product_param { num_output: 2 } }\n"
+        'layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }\n'
+    )
+    swapped = (
+        text.replace('bottom: "conv1" top: "pool1"', 'bottom: "X" top: "Y"')
+        .replace('bottom: "pool1" top: "norm1"', 'bottom: "conv1" top: "norm1"')
+        .replace('bottom: "norm1" top: "fc"', 'bottom: "pool1" top: "fc"')
+        .replace('bottom: "X" top: "Y"', 'bottom: "norm1" top: "pool1"')
+    )
+    lines = swapped.split("layer ")
+    lines[3], lines[4] = lines[4], lines[3]
+    swapped = "layer ".join(lines)
+    nets, files = {}, {}
+    for name, each in (("pools first", text), ("normalises first", swapped)):
+        path = tmp_path / f"{name}.prototxt"
+        path.write_text(each)
+        files[name] = path.with_suffix(".caffemodel")
+        warm.run(_ORDERED, path, files[name])
+        nets[name] = describe(warm, path)
+    expected = nets["pools first"].weights
+    for name, weights in files.items():
+        found = compare(warm, weights, expected=expected, net=nets["pools first"])
+        assert found.problem is None
+        if name == "pools first":
+            assert found.require().other_order is None
+        else:
+            says = "before layer 'fc' it has LRN then Pooling, this net Pooling then LRN"
+            with pytest.raises(UserError, match=f"{says}.*ANY_ORDER=1 goes on"):
+                found.require()
+
+
+def test_another_order_goes_on_when_asked(warm: WarmEngine, tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    card, weights = small_zoo(root, warm, pools_first=True), root / "small" / "x.caffemodel"
+    other = small_zoo(tmp_path / "other", warm, pools_first=False)
+    shutil.copy(other.weights_path, weights)
+    with pytest.raises(UserError, match="ANY_ORDER=1"):
+        check_card_weights(warm, weights, card, [card])
+    said: list[str] = []
+    check_card_weights(warm, weights, card, [card], any_order=True, warn=said.append)
+    assert "carries another net" in said[0]
+    assert len(said) == 1
+
+
+def test_a_classifier_of_another_name_is_accepted_and_said(
+    warm: WarmEngine, tmp_path: Path
+) -> None:
+    card = small_zoo(tmp_path, warm, pools_first=True)
+    renamed = replace(card, last_layer="fc8")
+    said: list[str] = []
+    check_card_weights(warm, card.weights_path, renamed, [card], warn=said.append)
+    assert said == [
+        f"{card.weights_path}: 'fc' is taken for the classifier (its card calls it 'fc8')"
+    ]
+    with pytest.raises(UserError, match="layer 'fc8': missing from the file"):
+        check_card_weights(warm, card.weights_path, replace(renamed, outputs=9), [card])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import random
+import re
 import resource
 import shutil
 import signal
@@ -20,6 +22,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from datasets.tasks import get_task
+from experiments.grid import definition
 from experiments.paper import printed, report
 from experiments.paper.claims import DOES_NOT, HOLDS, OPEN, claims
 from experiments.paper.valid_runs import read_runs
@@ -386,6 +390,39 @@ def test_one_bad_record_never_kills_the_report(place: Path) -> None:
     assert "wikiart_style/sentiment-all/run.json" in page.text
     assert "wikiart_style/caffenet-all/results.json" in page.text
     check_addresses(REPORT)
+
+
+def test_papers_tasks_taken_out_of_tasks_toml_are_said(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(RUNS, RunPlan("met_nationality", "scratch", "all", PAPER))
+    few = {"met_nationality": get_task("met_nationality")}
+    monkeypatch.setattr(definition, "load_tasks", lambda: few)
+    report.build(read_runs())
+    text = Page(REPORT / "index.html").text
+    assert "unknown task in experiments/grids/table2.toml" in text
+    assert "met_nationality: scratch-all" in text
+
+
+ODD = (b"-1", b'"\\ud800"', b"1e400", b"NaN", b"null", b"[]", b"\xff", b"", b"9" * 30, b"\x00")
+
+
+def test_the_report_survives_random_damages(place: Path) -> None:
+    """A value of a random file is replaced by something odd; the seed names the try."""
+    make_run(RUNS, RunPlan("wga_genre", "flickr", "all", PAPER))
+    folder = make_run(RUNS, RunPlan("wikiart_style", "hybrid", "all", PAPER))
+    names = ("run.json", "results.json", "curve.csv", "confusion.csv", "predictions.csv")
+    whole = {name: (folder / name).read_bytes() for name in names}
+    for seed in range(12):
+        chance = random.Random(seed)
+        name = names[seed % len(names)]
+        places = [m.span() for m in re.finditer(rb'-?\d+\.?\d*|"[^"]*"|[A-Za-z_]+', whole[name])]
+        start, end = chance.choice(places)
+        odd = chance.choice(ODD)
+        (folder / name).write_bytes(whole[name][:start] + odd + whole[name][end:])
+        report.build(read_runs())
+        assert "flickr-all" in Page(REPORT / "index.html").text, seed
+        (folder / name).write_bytes(whole[name])
 
 
 def test_a_full_disk_is_one_line(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

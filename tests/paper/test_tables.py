@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from experiments.grid import overview as status
 from experiments.grid.definition import load_grid, merge
 from experiments.grid.run_status import DONE, FAILED, INTERRUPTED, MISSING, stand
 from experiments.paper import printed, tables
@@ -29,7 +28,7 @@ from lib.files import sha256
 from prototxt.caffenet import SCENARIOS
 from prototxt.settings import PAPER, Settings
 from tests.made_runs import edit_by_hand, made_paper, make_run, record
-from tools import report
+from tools import report, status
 from tools import table as program
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -17,6 +17,7 @@ from prototxt.description import Description, describe
 from prototxt.finetune import Change, FineTuned, fine_tune
 from prototxt.heads import find_heads
 from prototxt.own_nets import NAMES, net_text, own_net
+from prototxt.read import classifier_input
 from prototxt.render import Run, render, warnings
 from prototxt.settings import Settings
 from prototxt.syntax import parse
@@ -388,3 +389,20 @@ def test_a_net_of_convolutions_with_nothing_behind_the_classifier(
     made = fine_tune(net_of(warm, tmp_path, text), CHANGE)  # no Softmax: the output is the logits
     assert made.logits == "b_task"
     assert made.features == "a"
+
+
+@pytest.mark.parametrize(
+    ("name", "blob"),
+    [
+        ("caffenet", "fc7"),
+        ("vgg16", "fc7"),
+        ("googlenet", "pool5/7x7_s1"),
+        ("squeezenet_v1.1", "fire9/concat"),
+        ("resnet50", "pool5"),
+        ("resnet50_half", "pool"),
+    ],
+)
+def test_what_the_classifier_reads(tmp_path: Path, name: str, blob: str) -> None:
+    path = tmp_path / "deploy.prototxt"
+    path.write_text(net_text(name))
+    assert classifier_input(path) == blob

@@ -113,6 +113,7 @@ def test_what_was_rendered_passes_its_own_check(tmp_path: Path) -> None:
         write_unedited(tmp_path, render(run))
         solver = read_solver(tmp_path / "solver.prototxt")
         nets = read_nets(tmp_path / "train_val.prototxt")
+        assert nets
         assert solver.net == run.net
         assert solver.snapshot_prefix == run.snapshot_prefix
         assert check_counts(solver, nets, run.settings, train=run.train, val=run.val) == []
@@ -162,6 +163,20 @@ def test_any_way_of_writing_a_prototxt_is_read(tmp_path: Path) -> None:
     assert read_nets(net) == Nets(train_batch=3, test_batch=4)
     net.write_text("layer { type: 'Data' data_param { batch_size: 5 } }")
     assert read_nets(net) == Nets(train_batch=5, test_batch=5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "layers { type: DATA data_param { batch_size: 5 } }",
+        "layer { type: 'Data' include { stage: 'a' } data_param { batch_size: 5 } }",
+        "layer { type: 'Data' exclude { phase: TEST } data_param { batch_size: 5 } }",
+        "layer { type: 'ImageData' top: 'data' image_data_param { batch_size: 5 } }",
+    ],
+)
+def test_a_net_that_only_caffe_can_read_is_no_reason_to_warn(tmp_path: Path, text: str) -> None:
+    (tmp_path / "net.prototxt").write_text(text)
+    assert read_nets(tmp_path / "net.prototxt") is None
 
 
 def test_nonsense_is_named_with_file_and_line(tmp_path: Path) -> None:
@@ -484,6 +499,7 @@ def test_images_left_out_of_the_lmdbs_are_not_counted(project: Path, data: Path)
         assert made.stderr == ""
         solver = read_solver(project / "prototxt/tiny/broken/solver.prototxt")
         nets = read_nets(project / "prototxt/tiny/broken/train_val.prototxt")
+        assert nets
         return solver.max_iter, nets.test_batch
 
     assert written() == (8, 4)  # the lists: 8 and 4 images

@@ -433,7 +433,7 @@ def test_a_missing_extra_is_one_line(
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: the package faiss is not there")
     assert "make features" in line
-    assert ".venv/bin/python -m pip install --editable '.[search]'" in line
+    assert ".venv/bin/python -m pip install --requirement requirements/search.lock" in line
 
 
 def test_what_searches_nothing_does_without_the_extra(device: Device, bare: str) -> None:

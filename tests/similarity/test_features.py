@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from experiments.similarity import feature_models
 from experiments.similarity.artworks import query_pixels
 from experiments.similarity.collection import folder_collection, task_collection
 from experiments.similarity.extractor import Extractor
@@ -26,7 +28,11 @@ from lib.caffe.client import Engine
 from lib.caffe.device import Device
 from lib.caffe.service import EngineDied, Service
 from lib.errors import UserError
+from lib.files import sha256
+from models.cards import load_card
+from prototxt.read import classifier_input
 from tests.pictures import write_jpeg
+from tests.prototxt import made_nets
 from tests.similar_world import DATA, ROOT, RUNS, TASK, SimilarWorld, build, pixels_of
 from tests.small_world import CROP, PROJECT
 
@@ -267,8 +273,9 @@ def test_other_weights_and_other_images_make_features_stale(
 def test_a_model_without_fc7(world: SimilarWorld, device: Device) -> None:
     deploy = world.run("first").deploy
     deploy.write_text(deploy.read_text().replace('"fc7"', '"seventh"'))
+    assert find_model("first").blob == "seventh"
     with pytest.raises(UserError, match=r"no blob 'fc7'; it has .*seventh"):
-        make_features(task_collection(DATA), find_model("first"), device)
+        make_features(task_collection(DATA), find_model("first"), device, blob="fc7")
 
 
 def test_weights_that_lack_a_layer(world: SimilarWorld, device: Device) -> None:
@@ -276,6 +283,35 @@ def test_weights_that_lack_a_layer(world: SimilarWorld, device: Device) -> None:
     deploy.write_text(deploy.read_text().replace('name: "conv3"', 'name: "conv3_new"'))
     with pytest.raises(UserError, match="no weights for layer conv3_new"):
         make_features(task_collection(DATA), find_model("first"), device)
+
+
+def test_weights_that_are_not_those_of_the_training(world: SimilarWorld) -> None:
+    run = world.run("first")
+    record = json.loads(run.record.read_text())
+    run.record.write_text(json.dumps(record | {"final": sha256(run.final)}))
+    assert find_model("first").run is not None
+    whole = run.final.read_bytes()
+    run.final.write_bytes(whole[:-300] + bytes(byte ^ 255 for byte in whole[-300:]))
+    for word in ("first", str(run.final)):
+        with pytest.raises(UserError, match=r"is not what its training gave .* FORCE=1"):
+            find_model(word)
+    run.record.write_text(json.dumps(record | {"final": None}))  # from before it was written down
+    assert find_model("first").weights == run.final
+
+
+def test_a_net_that_writes_files_writes_none(world: SimilarWorld, device: Device) -> None:
+    deploy, mine = world.run("first").deploy, Path("mine.txt")
+    mine.write_text("do not touch")
+    before = make_features(task_collection(DATA), find_model("first"), device).path
+    values = {path.name: path.read_bytes() for path in before.glob("*.npy")}
+    assert values
+    text = 'layer { name: "out" type: "HDF5Output" bottom: "data" bottom: "data" '
+    text += f'hdf5_output_param {{ file_name: "{mine}" }} }}\n'
+    first = deploy.read_text().index("layer {", deploy.read_text().index("layer {") + 1)
+    deploy.write_text(deploy.read_text()[:first] + text + deploy.read_text()[first:])
+    after = make_features(task_collection(DATA), find_model("first"), device).path
+    assert mine.read_text() == "do not touch"
+    assert {path.name: path.read_bytes() for path in after.glob("*.npy")} == values
 
 
 def test_broken_weights(world: SimilarWorld, device: Device) -> None:
@@ -313,6 +349,69 @@ def test_an_init_has_caffenets_deploy_net(
     model = find_model(str(weights), DATA.mean)
     assert "fc7" in model.deploy.read_text()
     assert find_model(str(world.run("first").final)).name == f"{TASK}/first"
+
+
+_CARD = """---
+name: small
+caffemodel: small.caffemodel
+license: none
+mean: mean.binaryproto
+scale: 0.5
+last_layer: fc
+outputs: 5
+source_task: none
+citation: none
+---
+"""
+
+
+def test_a_card_brings_its_own_net(
+    world: SimilarWorld, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path("models/small").absolute()
+    folder.mkdir(parents=True)
+    (folder / "readme.md").write_text(_CARD)
+    (folder / "deploy.prototxt").write_text(made_nets.RESIDUAL)
+    card = load_card("small", folder.parent)
+    world.in_engine(
+        "import caffe, sys; net = caffe.Net(sys.argv[1], caffe.TEST)\n"
+        "for blobs in net.params.values(): blobs[0].data[...] = 0.01\n"
+        "net.save(sys.argv[2])",
+        folder / "deploy.prototxt",
+        card.weights_path,
+    )
+    shutil.copy(DATA.mean, card.mean_path)
+    monkeypatch.setattr(feature_models, "init_names", lambda: ["small"])
+    monkeypatch.setattr(feature_models, "find_card", lambda word: card)
+    monkeypatch.setattr(feature_models, "load_cards", lambda: [card])
+    monkeypatch.setattr(feature_models, "missing", lambda word: [])
+    model = find_model("small")
+    assert model.blob == "conv3"
+    assert model.transformation  # its pixels are scaled
+    made = make_features(task_collection(DATA), model, device)
+    assert (made.source.blob, made.dims, made.path.name) == ("conv3", 4 * 16 * 16, "conv3")
+    whole = replace(card, scale=1.0)
+    monkeypatch.setattr(feature_models, "find_card", lambda word: whole)
+    other = make_features(task_collection(DATA), find_model("small"), device)
+    assert not np.array_equal(made.vectors, other.vectors)
+    assert find_model(str(card.weights_path)).deploy == model.deploy  # known by its folder
+
+
+@pytest.mark.parametrize(
+    ("bytes_", "says"),
+    [
+        (b"\xef\xbb\xbf" + made_nets.PLAIN.encode(), "UTF-8 with a byte order mark"),
+        (made_nets.PLAIN.encode("utf-16"), "UTF-16"),
+        (made_nets.INPUT.encode(), "no classifier found"),
+        (b"layer {", r"deploy\.prototxt can't be read: .*line 1"),
+    ],
+)
+def test_a_deploy_net_without_a_classifier(tmp_path: Path, bytes_: bytes, says: str) -> None:
+    path = tmp_path / "deploy.prototxt"
+    path.write_bytes(bytes_)
+    with pytest.raises(UserError, match=says) as caught:
+        classifier_input(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_collections_that_are_not_there(world: SimilarWorld, tmp_path: Path) -> None:

@@ -349,7 +349,7 @@ def test_another_blas_than_before_is_told(
     said = capsys.readouterr().err
     assert "the engine has changed (BLAS OpenBLAS 0.2.20, now OpenBLAS 0." in said
     assert "will not be bit-identical" in said
-    assert record(world, interrupted)["state"] == records.TRAINED
+    assert record(world, interrupted).state == records.TRAINED
 
 
 def test_a_broken_record_is_said_and_forced_aside(
@@ -1036,6 +1036,9 @@ layer.blobs[1].data[1] = float("nan")
 open(sys.argv[1], "wb").write(net.SerializeToString())
 """
     in_engine(code, world.folder("a").final)
+    broken = record(world, "a")
+    broken.final = world.weights("a")
+    records.write_run_record(world.folder("a").record, broken)
     done = world.tool("a", tool="evaluate")
     assert done.returncode == 2
     assert "output for record 0 of datasets/tiny/test_lmdb is NaN" in done.stderr
@@ -1123,7 +1126,7 @@ def test_a_full_disk_and_then_room_again(world: World, uninterrupted: str) -> No
     """A real file system that fills up while Caffe trains, and has room again later."""
     world.write("a", LONG)
     script = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from pathlib import Path
 from typing import Any
 runs = Path("experiments/runs")
@@ -1135,10 +1138,16 @@ def wait_for(pattern):
     while not list((runs / "tiny/a").glob(pattern)):
         assert first.poll() is None, first.communicate()[1]
         time.sleep(0.002)
+def tell(number):
+    children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+    for pid in (first.pid, *map(int, children)):
+        os.kill(pid, number)
 def fill(name, left):
+    tell(signal.SIGSTOP)  # filling takes longer than the training
     disk = os.statvfs(runs)
     with open(runs / name, "wb") as filler:
         os.posix_fallocate(filler.fileno(), 0, disk.f_bavail * disk.f_frsize - left)
+    tell(signal.SIGCONT)
 wait_for("run.json")  # the tool found room enough and starts Caffe
 fill("most", 60_000_000)
 wait_for("snapshots/*.json")

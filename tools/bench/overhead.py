@@ -34,6 +34,7 @@ from lib.caffe.process import WORKER
 from lib.cli import Parser, bar, run
 from lib.errors import UserError
 from lib.machine import usable_cores
+from prototxt.caffenet import IMAGE_SIZE
 from prototxt.render import Run, render
 from prototxt.settings import Settings
 
@@ -192,6 +193,8 @@ def worker_train(engine: Engine, solver: Path) -> Trainer:
         "solver": str(solver),
         "deploy": str(solver.with_name("deploy.prototxt")),
         "classes": [len(read_classes(classes)), str(classes)],
+        "validation": str(data_folder(TASK).lmdb("val")),
+        "image_size": IMAGE_SIZE,
         "weights": None,
         "run": str(solver.parent),
         "snapshot_prefix": str(solver.parent / "caffenet"),

@@ -12,7 +12,6 @@ from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
 
 from experiments.similarity.extractor import Extractor
-from experiments.similarity.feature_models import FC7
 from experiments.similarity.page.bodies import Bodies
 from experiments.similarity.page.engine import TIMEOUT, EngineQueue
 from experiments.similarity.page.gallery import Gallery
@@ -79,7 +78,11 @@ class Page:
         """The features of one image by each model: to be run by the engine's queue."""
         return {
             name: extractor.vectors(
-                self.gallery.models[name], FC7, pixels, batch=1, timeout=TIMEOUT
+                self.gallery.models[name],
+                self.gallery.models[name].blob,
+                pixels,
+                batch=1,
+                timeout=TIMEOUT,
             )[0]
             for name in names
         }

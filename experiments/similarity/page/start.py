@@ -12,7 +12,7 @@ from pathlib import Path
 from experiments.similarity.artworks import artworks
 from experiments.similarity.choose_collection import CollectionChoice
 from experiments.similarity.extractor import Extractor
-from experiments.similarity.feature_models import FC7, find_model
+from experiments.similarity.feature_models import find_model
 from experiments.similarity.index import index_word
 from experiments.similarity.neighbours import check_indexes, open_features, open_index
 from experiments.similarity.optional_packages import load
@@ -74,7 +74,7 @@ def serve_page(
     engine, decoder = EngineQueue(Extractor(device), queue), Decoder()
     with closing(engine), closing(decoder):
         for model in models:  # the first visitor need not wait for the weights
-            engine.extractor.dims(model, FC7, batch=1)
+            engine.extractor.dims(model, model.blob, batch=1)
         decoder.warm()
         thumbs, uploads = Thumbs(gallery, cache / "thumbnails"), Uploads(cache / "uploads")
         app = make_app(Page(gallery, engine, thumbs, uploads, decoder), allowed_names(host))

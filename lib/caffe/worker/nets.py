@@ -78,6 +78,9 @@ def load(asked, gpu, blob=None, batch=None, backward=False):
 
 def _load(asked, blob, batch, backward):
     param = prototxts.read_net(asked["deploy"])
+    kept = prototxts.without_writers(param.layer)
+    del param.layer[:]
+    param.layer.extend(kept)
     python_layers.load(param.layer, asked["deploy"])
     if blob is not None:
         cut(param, blob, asked["deploy"])

@@ -151,6 +151,11 @@ def check_layers(layers, path):
     python_layers.load(layers, path)
 
 
+def without_writers(layers):
+    """The layers that write no files: Caffe empties an HDF5Output's file when it builds the net."""
+    return [layer for layer in layers if layer.type != "HDF5Output"]
+
+
 def write(message, path):
     """Write a message as prototxt to `path`, whole or not at all."""
     aside = path + ".part"

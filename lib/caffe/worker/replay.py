@@ -12,7 +12,12 @@ DRAW = ("Dropout",)
 
 def replay(net, passes, tell):
     """Run the data and random layers forward `passes` times; `tell(done, passes)` each time."""
-    steps = [index for index, layer in enumerate(net.layers) if layer.type in READ_DATA + DRAW]
+    steps = [
+        index
+        for index, (name, layer) in enumerate(zip(net._layer_names, net.layers))
+        if layer.type in READ_DATA + DRAW
+        or (layer.type == "Python" and not net.bottom_names[name])  # it gives data of its own
+    ]
     for done in range(1, passes + 1):
         for index in steps:
             net._forward(index, index)

@@ -183,13 +183,23 @@ def check_finite(net, iteration):
 
 def layer_hashes(net):
     """SHA-256 of each layer's weights and biases together, by layer name."""
-    hashes = {}
-    for layer, blobs in net.params.items():
-        digest = hashlib.sha256()
-        for blob in blobs:
-            digest.update(numpy.ascontiguousarray(blob.data).tobytes())
-        hashes[layer] = digest.hexdigest()
-    return hashes
+    return {layer: hash_of(blob.data for blob in blobs) for layer, blobs in net.params.items()}
+
+
+def file_hashes(path):
+    """The same of the layers in a .caffemodel; of two with one name, Caffe keeps the last."""
+    return {
+        layer.name: hash_of(blob.array() for blob in layer.blobs)
+        for layer in caffemodel.read(path)[1]
+    }
+
+
+def hash_of(arrays):
+    """SHA-256 of some arrays of float32, one after the other."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(numpy.ascontiguousarray(array, "<f4").tobytes())
+    return digest.hexdigest()
 
 
 def _flushed_sha256(path):

@@ -1,6 +1,7 @@
 """Caffe's solver from the user's solver.prototxt, ready to be stepped."""
 
 import os
+import tempfile
 
 import caffe
 import data_layers
@@ -10,26 +11,32 @@ from caffe.proto import caffe_pb2
 from errors import WorkerError
 from scoring import check_labels
 
+LOOKING_UP = ("SoftmaxWithLoss", "MultinomialLogisticLoss", "InfogainLoss", "HingeLoss")
 NEVER = 2**31 - 1  # an iteration beyond all
 
 
-def load_solver(param, request):
+def load_solver(param, nets, request):
     """Caffe's solver from the user's file, with testing and snapshots left to us.
 
     The test net is still built, as `caffe train` builds it, because its fillers draw from the same
     random numbers: so the weights come out as `caffe train`'s, bit for bit.
 
-    request: solver (path), deploy (path of the net for single images), classes (how many, and the
-    path of their list), run (folder for a file in between), snapshot_prefix, gpu (device or None).
-    Raises WorkerError where the nets fit neither each other nor the classes.
+    nets: solver_nets.Nets of it. request: solver (path), deploy (path of the net for single
+    images), classes (how many, and the path of their list), image_size (height and width of the
+    images in the task's LMDBs), run (folder for a file in between), snapshot_prefix, gpu (device or
+    None). Raises WorkerError where the nets fit neither each other nor the classes, and where the
+    run could not be tested later.
     """
-    check_one_net(param, request["solver"])
-    written = prototxts.read_net(param.net)
-    training, testing = train_layers(param, written), test_layers(param, written)
-    prototxts.check_layers(training, param.net)
-    prototxts.check_layers(testing, param.net)
+    for net in (nets.trained, nets.tested):
+        prototxts.check_layers(net.layers, net.path)
+        check_memory(net)
     if param.max_iter <= 0:
         raise WorkerError("{}: max_iter must be positive".format(request["solver"]))
+    if len(param.weights):
+        raise WorkerError(
+            '{}: `weights: "{}"`: INIT= says what training starts from, and the record of the '
+            "run too; take this line out".format(request["solver"], param.weights[0])
+        )
     used = caffe_pb2.SolverParameter()
     used.CopyFrom(param)
     if used.test_iter:
@@ -47,42 +54,75 @@ def load_solver(param, request):
         solver = caffe.get_solver(path)
     finally:
         os.remove(path)
-    # What the test of the run will need, said before it is trained.
-    data_layers.reader(testing, param.net, "TEST")
-    logits, _ = heads.scored(
-        testing, param.net, heads.deploy_logits(deploy_layers(request["deploy"]))
-    )
-    check_deploy(deploy, request["deploy"], solver.net, param.net)
-    check_classes(solver.net, param.net, logits, *request["classes"])
+    check_weights(deploy, request["deploy"], solver.net, nets.trained.path)
+    check_tested(solver, nets, request)
     return solver
 
 
-def check_one_net(param, path):
-    """Raise WorkerError unless a solver (SolverParameter) has one net, to train and to test."""
-    if not param.net:
-        others = [name for name, value in param.ListFields() if "net" in name.name]
-        found = " (only {})".format(", ".join(each.name for each in others)) if others else ""
+def check_memory(net):
+    """Raise WorkerError for images that only a program of the user's own could give."""
+    for layer in data_layers.sources(net.layers):
+        if layer.type == "MemoryData":
+            raise WorkerError(
+                "{}: layer '{}' (MemoryData): its images are given by a program, and neither this "
+                "nor `caffe train` gives any; use a Data or ImageData layer".format(
+                    net.path, layer.name
+                )
+            )
+
+
+def check_tested(solver, nets, request):
+    """Raise WorkerError unless the trained net can be validated and tested.
+
+    What its test later does with the task's test images is said before it is trained.
+    """
+    path = nets.tested.path
+    data = data_layers.reader(nets.tested.layers, path, "TEST")
+    data_layers.check_exact(data, path, request["image_size"])
+    if nets.place is not None:
+        data_layers.count(data, path)
+    logits, _ = heads.scored(
+        nets.tested.layers, path, heads.deploy_logits(deploy_layers(request["deploy"]))
+    )
+    net = build_unfilled(nets.tested) if nets.place is None else solver.test_nets[nets.place]
+    size = data.transform_param.crop_size or request["image_size"]
+    found = list(net.blobs[data.top[0]].data.shape[1:])
+    if found != [3, size, size]:
         raise WorkerError(
-            "{}: no `net:` line{}; name one net, with its TRAIN and its TEST layers".format(
-                path, found
+            "{}: layer '{}' gives {}, but of the task's test images it would give {}: the run "
+            "could not be tested".format(
+                path, data.name, in_words([found]), in_words([[3, size, size]])
             )
         )
-    tests = len(param.test_net) + len(param.test_net_param) + len(param.test_state)
-    if len(param.test_net) or len(param.test_net_param) or tests > 1:
+    tested = {name: [list(blob.data.shape) for blob in net.params[name]] for name in net.params}
+    check_weights(tested, "the TEST net of {}".format(path), solver.net, nets.trained.path)
+    shape = list(net.blobs[logits].data.shape)
+    if len(shape) > 2 and max(shape[2:]) > 1:
         raise WorkerError(
-            "{}: several test nets; leave one, the TEST layers of `net:`: the run is validated "
-            "and tested by it".format(path)
+            "{}: blob '{}' has class scores for {} places of an image, but validation and test "
+            "count one class an image".format(path, logits, in_words([shape[2:]]))
         )
+    check_classes(net, path, logits, *request["classes"])
 
 
-def train_layers(param, net):
-    """The layers of `net` that the solver `param` trains by, by Caffe's own rules."""
-    return prototxts.layers_in(net, prototxts.state(net, caffe.TRAIN, param.train_state))
+def build_unfilled(net):
+    """A SolverNet as Caffe builds it, but drawing no random numbers, which training counts on."""
+    made = net.alone()
+    for layer in made.layer:
+        for field, value in layer.ListFields():
+            if field.message_type is not None and field.label != field.LABEL_REPEATED:
+                for inner, _ in value.ListFields():
+                    if inner.message_type and inner.message_type.name == "FillerParameter":
+                        value.ClearField(inner.name)
+    return build(made, net.phase)
 
 
-def test_layers(param, net):
-    """The layers of `net` that the solver `param` validates by, by Caffe's own rules."""
-    return prototxts.layers_in(net, prototxts.state(net, caffe.TEST, *param.test_state))
+def build(param, phase):
+    """The net of a NetParameter."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "net.prototxt")
+        prototxts.write(param, path)
+        return caffe.Net(path, phase)
 
 
 def deploy_layers(path):
@@ -97,9 +137,9 @@ def weight_shapes(path):
     return {name: [list(blob.data.shape) for blob in net.params[name]] for name in net.params}
 
 
-def check_deploy(deploy, path, net, net_path):
-    """Raise WorkerError unless every layer of the deploy net gets its weights from training."""
-    for name, shapes in deploy.items():
+def check_weights(wanted, path, net, net_path):
+    """Raise WorkerError unless all layers `wanted` (name -> shapes) get weights from `net`."""
+    for name, shapes in wanted.items():
         trained = [list(blob.data.shape) for blob in net.params.get(name, [])]
         if trained != shapes:
             raise WorkerError(
@@ -117,7 +157,7 @@ def in_words(shapes):
 
 def check_classes(net, path, logits, count, names):
     """Raise WorkerError unless the classifier has an output for each class, and no more."""
-    outputs = net.blobs[logits].data.shape[1] if logits in net.blobs else count
+    outputs = net.blobs[logits].data.shape[1]
     if outputs != count:
         raise WorkerError(
             "{}: layer '{}' has {} outputs, but {} names {} classes: its num_output must be "
@@ -126,11 +166,11 @@ def check_classes(net, path, logits, count, names):
 
 
 def classifiers(net):
-    """The blobs of logits and labels that a SoftmaxWithLoss layer compares, of all of them."""
+    """The blobs of scores and labels of each loss that looks up the score of a label."""
     return [
         net.bottom_names[name][:2]
         for name, layer in zip(net._layer_names, net.layers)
-        if layer.type == "SoftmaxWithLoss"
+        if layer.type in LOOKING_UP
     ]
 
 

@@ -4,6 +4,7 @@ import heads
 import nets
 import numpy
 from errors import WorkerError
+from scoring import probabilities as probabilities_of
 
 
 def run(request, emit):
@@ -18,8 +19,8 @@ def run(request, emit):
     Grad-CAM: Selvaraju et al. (2017), on the class score before the softmax: each map of the layer
     is weighted by the mean of its gradient, their sum is cut at 0. Saliency: Simonyan et al.
     (2014), the largest absolute gradient of the three colours of each pixel.
-    Returns label, layer, crop ([height, width]). Raises WorkerError when the net does not end in a
-    Softmax, or has no such layer or label.
+    Returns label, layer, crop ([height, width]). Raises WorkerError when the net is no
+    classifier, or has no such layer or label.
     """
     model = nets.load(request, request["gpu"], batch=1, backward=True)
     net, param = model.net, model.param
@@ -29,12 +30,13 @@ def run(request, emit):
     pixels = numpy.fromfile(request["images"], numpy.uint8, int(numpy.prod(shape)))
     model.feed(pixels.reshape(shape))
     net.forward()
-    probabilities = net.blobs[answer].data.reshape(-1).astype(numpy.float64)
-    label = int(probabilities.argmax()) if request["label"] is None else request["label"]
-    if not 0 <= label < len(probabilities):
-        raise WorkerError(
-            "the net has {} classes, none with number {}".format(len(probabilities), label)
-        )
+    if answer is None:
+        shares = probabilities_of(net.blobs[score].data.reshape(1, -1).astype(numpy.float64))[0]
+    else:
+        shares = net.blobs[answer].data.reshape(-1).astype(numpy.float64)
+    label = int(shares.argmax()) if request["label"] is None else request["label"]
+    if not 0 <= label < len(shares):
+        raise WorkerError("the net has {} classes, none with number {}".format(len(shares), label))
     if request["blob"] not in net.blobs:
         raise WorkerError("{} has no blob '{}'".format(request["deploy"], request["blob"]))
     features = net.blobs[request["blob"]].data.reshape(-1).copy()
@@ -55,7 +57,7 @@ def run(request, emit):
     with open(request["out"], "wb") as handle:
         numpy.savez(
             handle,
-            probabilities=probabilities,
+            probabilities=shares,
             cam=scaled(cam),
             saliency=scaled(saliency),
             features=features,
@@ -64,11 +66,16 @@ def run(request, emit):
 
 
 def class_scores(param, path):
-    """The blobs before and after the Softmax that ends the net."""
-    last = param.layer[-1] if len(param.layer) else None
-    if last is None or last.type != "Softmax":
-        raise WorkerError("{} does not end in a Softmax: it is no classifier".format(path))
-    return last.bottom[0], last.top[0]
+    """The blob of the class scores, and that of their Softmax; None where the net has none."""
+    found = [layer for layer in param.layer if layer.type == "Softmax"]
+    if found:
+        return found[-1].bottom[0], found[-1].top[0]
+    layers = list(param.layer)
+    if not layers or layers[-1].type not in heads.CLASSIFIERS:
+        raise WorkerError(
+            "{} ends in neither a Softmax nor class scores: it is no classifier".format(path)
+        )
+    return heads.deploy_logits(layers), None
 
 
 def map_layer(net, param, request):

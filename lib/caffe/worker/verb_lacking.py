@@ -17,6 +17,7 @@ LEARNT = {
     "InnerProduct",
     "LSTM",
     "PReLU",
+    "Parameter",
     "RNN",
     "Scale",
 }

@@ -11,7 +11,7 @@ import prototxts
 from caffe.proto import caffe_pb2
 from errors import WorkerError
 from scoring import Outputs, check_labels, probabilities
-from solvers import deploy_layers, test_layers
+from solvers import deploy_layers
 
 
 def run(request, emit):
@@ -19,16 +19,15 @@ def run(request, emit):
 
     request: train_val (path), weights (path), lmdb (path), images (its number of records), out
     (path of the .npz to write: probabilities float32 (images, classes), labels int64 (images,)),
-    gpu (device or None); where they are there, also solver (path: its test_state counts) and
-    deploy (path: of several losses, the one that it ends in counts). Events: images. Returns
-    images, classes.
+    gpu (device or None), deploy (path or None: of several heads, the one that it ends in counts).
+    Events: images. Returns images, classes.
     Raises WorkerError on a NaN or infinite output, naming the record.
     """
     device.choose(request["gpu"])
     path = request["train_val"]
-    layers = read(path, request["lmdb"], request.get("solver"))
+    layers = read(path, request["lmdb"])
     net = build(layers, request["weights"], request["out"])
-    deploy = request.get("deploy")
+    deploy = request["deploy"]
     logits = heads.deploy_logits(deploy_layers(deploy)) if deploy else None
     outputs = Outputs(net, layers, path, logits)
     scores, truths, done = [], [], 0
@@ -55,13 +54,9 @@ def run(request, emit):
     return {"images": done, "classes": int(scores[0].shape[1])}
 
 
-def read(path, lmdb, solver):
+def read(path, lmdb):
     """The layers of the TEST net of `path`, reading `lmdb`: same mean, crop and batch."""
-    param = prototxts.read_net(path)
-    state = caffe_pb2.SolverParameter()
-    if solver and os.path.exists(solver):
-        state = prototxts.read_solver(solver)
-    layers = test_layers(state, param)
+    layers = prototxts.without_writers(prototxts.in_phase(prototxts.read_net(path), caffe.TEST))
     data_layers.read_lmdb(data_layers.reader(layers, path, "TEST"), lmdb)
     prototxts.check_layers(layers, path)
     return layers

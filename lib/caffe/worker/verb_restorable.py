@@ -11,6 +11,8 @@ from caffe.proto import caffe_pb2
 from errors import WorkerError
 from google.protobuf.message import DecodeError
 from snapshots import is_whole_state
+from solver_nets import train_net
+from solvers import build
 
 
 def run(request, emit):
@@ -21,14 +23,13 @@ def run(request, emit):
     for each one before it).
     """
     device.choose(request["gpu"])
-    path = prototxts.read_solver(request["solver"]).net
-    param = prototxts.read_net(path)
-    prototxts.check_layers(param.layer, path)
-    net = caffe.Net(path, caffe.TRAIN)
+    trained = train_net(prototxts.read_solver(request["solver"]), request["solver"])
+    prototxts.check_layers(trained.layers, trained.path)
+    net = build(trained.alone(), caffe.TRAIN)
     refused = []
     for place, snapshot in enumerate(request["snapshots"]):
         try:
-            check(net, param, **snapshot)
+            check(net, trained.layers, **snapshot)
         except WorkerError as error:
             refused.append(str(error))
         else:
@@ -36,7 +37,7 @@ def run(request, emit):
     return {"chosen": None, "refused": refused}
 
 
-def check(net, param, iteration, weights, state):
+def check(net, layers, iteration, weights, state):
     """Raise WorkerError unless both files are whole, belong together, and are of `net`."""
     check_weights(net, weights)
     if not is_whole_state(state):
@@ -53,7 +54,7 @@ def check(net, param, iteration, weights, state):
         raise WorkerError(
             "{} belongs to other weights ({})".format(state, said.learned_net or "none")
         )
-    shapes = learnable_shapes(net, param)
+    shapes = learnable_shapes(net, layers)
     history = [list(blob.shape.dim) for blob in said.history]
     if history not in (shapes, 2 * shapes):  # AdaDelta and Adam keep two numbers a weight
         raise WorkerError("{} is of another net".format(state))
@@ -71,10 +72,9 @@ def check_weights(net, path):
             raise WorkerError("{}: layer '{}' is NaN or infinite".format(path, name))
 
 
-def learnable_shapes(net, param):
+def learnable_shapes(net, layers):
     """The shapes of the blobs that a solver of `net` has a history of (Net::learnable_params)."""
-    in_training = prototxts.in_phase(param, caffe.TRAIN)
-    named = {layer.name: layer.param for layer in in_training}
+    named = {layer.name: layer.param for layer in layers}
     shapes, shared = [], set()
     for name, blobs in net.params.items():
         for index, blob in enumerate(blobs):

@@ -15,7 +15,8 @@ from caffe.proto import caffe_pb2
 from errors import WorkerError
 from replay import replay
 from scoring import Outputs, check_labels, losses
-from solvers import deploy_layers, load_solver, test_layers, train_layers, watch_losses
+from solver_nets import Nets
+from solvers import deploy_layers, load_solver, watch_losses
 
 EVENT_SECONDS = 0.5  # at most so often the parent hears of an iteration
 
@@ -23,12 +24,13 @@ EVENT_SECONDS = 0.5  # at most so often the parent hears of an iteration
 def run(request, emit):
     """Train by a solver.prototxt until its max_iter, or until SIGINT.
 
-    request: solver, deploy, classes, gpu (solvers.load_solver), weights (path or None: copied by
-    layer name), run (folder for what is made), snapshot_prefix (start of the snapshots' paths),
-    unfinished (folder beside them, made and removed for each), inputs (a word for what this is
-    made from) and id (of the run), both kept in the markers of snapshots, resume (path of a
-    .solverstate or None), validated (last iteration that has its validation already), best (best
-    validation accuracy so far).
+    request: solver, deploy, classes, image_size, gpu (solvers.load_solver), validation (the task's
+    LMDB of validation images: solver_nets.Nets), weights (path or None: copied by layer name), run
+    (folder for what is made, train_val.prototxt too: the nets that run), snapshot_prefix (start of
+    the snapshots' paths), unfinished (folder beside them, made and removed for each), inputs (a
+    word for what this is made from) and id (of the run), both kept in the markers of snapshots,
+    resume (path of a .solverstate or None), validated (last iteration that has its validation
+    already), best (best validation accuracy so far).
     Events: start, iteration, validating, validation, snapshot, replay. Returns iteration, and
     layers (hashes after) or interrupted. The solver's own max_iter, test_interval, snapshot,
     display are obeyed.
@@ -49,25 +51,29 @@ class Training:
         self.stop = False
         self.param = prototxts.read_solver(request["solver"])
         name = os.path.basename(request["snapshot_prefix"])
+        self.nets = Nets(self.param, request["solver"], request["validation"])
         self.solver = load_solver(
-            self.param, dict(request, snapshot_prefix=os.path.join(request["unfinished"], name))
+            self.param,
+            self.nets,
+            dict(request, snapshot_prefix=os.path.join(request["unfinished"], name)),
         )
+        self.nets.keep(os.path.join(request["run"], "train_val.prototxt"))
         self.net = self.solver.net
-        self.losses = watch_losses(self.net, self.param.net)
+        self.losses = watch_losses(self.net, self.nets.trained.path)
         self.best = request["best"]
         self.saved_at = 0  # iteration that can be gone on from
         self.told = 0.0  # time of the last event about the replay or a validation
-        self.written = prototxts.read_net(self.param.net)
         self.outputs = None
         self.validation_images = 0
-        if len(self.solver.test_nets):
-            layers = test_layers(self.param, self.written)
-            reader = data_layers.reader(layers, self.param.net, "TEST")
-            self.validation_images = data_layers.count(reader, self.param.net)
+        if self.nets.place is not None:
+            tested = self.nets.tested
+            reader = data_layers.reader(tested.layers, tested.path, "TEST")
+            self.validation_images = data_layers.count(reader, tested.path)
             logits = heads.deploy_logits(deploy_layers(request["deploy"]))
-            self.outputs = Outputs(self.solver.test_nets[0], layers, self.param.net, logits)
-            self.solver.test_nets[0].share_with(self.net)
-        self.batch = batch_size(self.net) * self.param.iter_size
+            net = self.solver.test_nets[self.nets.place]
+            self.outputs = Outputs(net, tested.layers, tested.path, logits)
+            net.share_with(self.net)
+        self.batch = batch_size(self.net, self.nets.trained.layers) * self.param.iter_size
 
     def ask_to_stop(self, _number, _frame):
         """Signal handler: end after this iteration, with a snapshot."""
@@ -96,15 +102,16 @@ class Training:
 
     def begin(self):
         """Copy the weights that training starts from, or restore a snapshot."""
-        fresh = snapshots.layer_hashes(self.net)
+        given = {}  # the hashes of the layers that training starts from
         if self.request["resume"]:
             replay(self.net, self.passes_before(self.request["resume"]), self.tell_replay)
             self.solver.restore(self.request["resume"])
         elif self.request["weights"]:
             self.net.copy_from(self.request["weights"])
+            given = snapshots.file_hashes(self.request["weights"])
         self.saved_at = self.solver.iter
         loaded = snapshots.layer_hashes(self.net)
-        frozen = frozen_layers(train_layers(self.param, self.written), self.net)
+        frozen = frozen_layers(self.nets.trained.layers, self.net)
         self.emit(
             "start",
             train_images=self.train_images(),
@@ -117,7 +124,7 @@ class Training:
                     "name": name,
                     "shapes": [list(blob.data.shape) for blob in self.net.params[name]],
                     "frozen": name in frozen,
-                    "transferred": loaded[name] != fresh[name],
+                    "transferred": loaded[name] == given.get(name),
                     "before": loaded[name],
                 }
                 for name in self.net.params
@@ -126,9 +133,9 @@ class Training:
 
     def train_images(self):
         """Images of one pass over what is trained on; None where they can't be counted."""
-        for layer in data_layers.sources(train_layers(self.param, self.written)):
-            if layer.type in data_layers.READERS:
-                return data_layers.count(layer, self.param.net)
+        for layer in data_layers.sources(self.nets.trained.layers):
+            if data_layers.can_be_counted(layer):
+                return data_layers.count(layer, self.nets.trained.path)
         return None
 
     def passes_before(self, solverstate):
@@ -205,7 +212,7 @@ class Training:
         for logits, labels in self.outputs.passes(count):
             first = logits[0] if first is None else first
             alive = alive or bool((logits != first).any())
-            check_labels(labels, logits.shape[1], self.param.net)
+            check_labels(labels, logits.shape[1], self.nets.tested.path)
             right += int((logits.argmax(axis=1) == labels).sum())
             loss += float(losses(logits, labels).sum())
             seen += len(labels)
@@ -254,9 +261,12 @@ class Training:
         self.emit("snapshot", iteration=self.solver.iter, marker=marker)
 
 
-def batch_size(net):
-    """Images in one forward pass: the first blob of the first layer is the data."""
-    return net.blobs[net._blob_names[0]].data.shape[0]
+def batch_size(net, layers):
+    """Images in one forward pass of a net of these layers, as its first layer of data gives."""
+    found = data_layers.sources(layers)
+    readers = [layer for layer in found if layer.type in data_layers.READERS] or found
+    first = readers[0].top[0] if readers else net._blob_names[0]
+    return net.blobs[first].data.shape[0]
 
 
 def frozen_layers(layers, net):
