@@ -16,7 +16,6 @@ from datasets.folders import DataFolder
 from datasets.imagelist import read_classes, read_list
 from datasets.records import read_lmdb_record
 from experiments.single_run.confusion import draw_confusion
-from experiments.single_run.find_run import note_finished
 from experiments.single_run.folder import RunFolder
 from experiments.single_run.json_records import InvalidRecord
 from experiments.single_run.metrics import Scores, score
@@ -59,7 +58,6 @@ def evaluate(plan: RunPlan, device: Callable[[], Device], *, force: bool = False
             tested=tested,
         )
         write_results(folder.results, results)  # last, when all else is there
-        note_finished(folder)
     _print(results, folder)
     _print_left_out(data)
 

@@ -89,6 +89,7 @@ class RecordKeeper:
 
     def started(self, event: Event, comparison: Comparison | None) -> None:
         """Caffe has built the nets. Raises UserError when it did not copy what the weights hold."""
+        # Only now does the run's folder hold the nets that run: the worker has put them there.
         self.record.edits = edited_prototxts(self.job.folder, self.job.plan.prototxts)
         self.record.batch = event["batch"]
         self.record.max_iter = event["max_iter"]
