@@ -234,6 +234,9 @@ lint: .venv/.with-dev  ## ruff and mypy
 test: .venv/.with-dev $(engine) sample  ## the tests, on real Caffe; TESTS=tests/test_x.py for some
 	$(program) test
 
+test-slow: .venv/.with-dev $(engine) sample  ## the tests that take long: whole nets, many kills, whole installations
+	$(program) test --slow
+
 bench: .venv/.with-search $(engine) sample  ## figures of speed, with the machine's cores; BENCHES="lmdb grid" for some
 	$(program) tools.bench.every
 

@@ -175,6 +175,7 @@ def _grey(folder: Path, height: int, width: int) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_of_very_large_images_one_is_decoded_at_a_time(tmp_path: Path) -> None:
     small, large = _grey(tmp_path, 30, 40), _grey(tmp_path, 4800, 5000)
     held = _most_held([large] * 12, 3) - _most_held([small] * 12, 3)
@@ -182,6 +183,7 @@ def test_of_very_large_images_one_is_decoded_at_a_time(tmp_path: Path) -> None:
     assert 1 < held / (3 * 4800 * 5000) < 3
 
 
+@pytest.mark.slow
 def test_freed_memory_that_is_kept_does_not_pile_up(tmp_path: Path) -> None:
     """Images of 24 sizes up to the 32 MB of a block that is kept."""
     paths = [_grey(tmp_path, 125 * row, 4000 - 20 * row) for row in range(1, 25)]

@@ -287,6 +287,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [0, 0.15, 0.4])
 def test_killed_at_any_moment_it_leaves_nothing_half(
     folder: DataFolder, images: Path, delay: float
@@ -312,6 +313,7 @@ def test_killed_at_any_moment_it_leaves_nothing_half(
     assert not list(folder.path.glob(".*_lmdb.*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_before", ["train_lmdb", "test_lmdb", "mean.binaryproto"])
 def test_killed_while_the_old_set_is_replaced_no_mixture_is_taken_for_whole(
     folder: DataFolder, images: Path, stop_before: str
@@ -390,6 +392,7 @@ def test_a_killed_decoder_is_a_plain_error(folder: DataFolder, images: Path) -> 
     assert not list(folder.path.glob(".*_lmdb.*"))
 
 
+@pytest.mark.slow
 def test_two_builders_at_once_do_not_meet(folder: DataFolder, images: Path) -> None:
     many = [f"artist {row % 12}/{row % 12}.jpg" for row in range(1000)]
     write_lists(folder, images, {"train": many})

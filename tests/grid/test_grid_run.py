@@ -23,6 +23,8 @@ from prototxt.settings import Settings
 from tests.small_project import SmallProject, small_project
 from tests.small_world import TASK, Plan
 
+pytestmark = pytest.mark.slow
+
 SHORT = Settings(epochs=4, batch=8)
 INITS = ("first", "second")
 Start = Callable[..., "subprocess.Popen[bytes]"]

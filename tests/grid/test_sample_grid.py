@@ -21,6 +21,8 @@ from prototxt.settings import Settings
 from tests.small_project import SmallProject, copy_project
 from tests.small_world import PROJECT, Plan
 
+pytestmark = pytest.mark.slow
+
 TASK = "met_nationality"
 INITS = ("first", "second")
 SHORT = Settings(epochs=2, batch=8)

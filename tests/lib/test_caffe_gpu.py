@@ -513,6 +513,7 @@ def steps(folder: Path) -> Path:
     return source
 
 
+@pytest.mark.slow
 def test_a_build_killed_in_the_middle_goes_on_where_it_was(tools: Path, tmp_path: Path) -> None:
     source, folder = steps(tmp_path), tmp_path / "build"
     command = [sys.executable, "-c", DRIVER, str(tools), str(source), str(folder)]

@@ -293,6 +293,7 @@ def made(count: int, name: str = "Rembrandt Harmensz. van Rijn the {}th") -> Mat
     return Matrix(counts, classes, "ticc_artist: 76.8% of 11726 test images")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [4, 23, 27, 210])
 def test_every_class_can_be_read_in_print(count: int) -> None:
     figure = laid_out(lambda: draw([made(count)]))

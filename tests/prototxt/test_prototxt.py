@@ -358,6 +358,7 @@ def killed(folder: Path, wanted: dict[str, str], force: str, step: int) -> bool:
     return done.returncode != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["nothing", "unedited", "edited", "edited, force"])
 def test_killed_at_any_step_nothing_is_lost_and_the_next_call_mends_it(
     tmp_path: Path, before: str

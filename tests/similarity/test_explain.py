@@ -197,6 +197,7 @@ def test_search(device: Device) -> None:
         assert "recall@10" in tool(device, "tools.similar", *words, "--index", kind)
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_has_no_empty_columns(device: Device) -> None:
     tool(device, "tools.features", "--weights", "first", "--images", str(ROOT))
     words = ["--query", str(IMAGE), "--models", "first", "--images", str(ROOT), "-k", "3"]
@@ -295,6 +296,7 @@ def test_files_that_are_gone_are_shown_from_the_lmdbs(device: Device) -> None:
         Path("moved.jpg").rename(gone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["gone", "kept", "elsewhere"])
 def test_raw_material_that_is_gone_or_elsewhere(device: Device, where: str) -> None:
     query = Path(f"{where}.jpg")
@@ -322,6 +324,7 @@ def test_raw_material_that_is_gone_or_elsewhere(device: Device, where: str) -> N
         DATA.works.unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_the_query_is_left_out_of_what_the_run_learnt_from(device: Device) -> None:
     """An image that a run was trained on is no proof: it is said, and not its own neighbour."""
     trained = ROOT / image_name(3)
@@ -341,6 +344,7 @@ def test_the_query_is_left_out_of_what_the_run_learnt_from(device: Device) -> No
     assert (training.part, training.truth) == ("train", "Dutch")
 
 
+@pytest.mark.slow
 def test_figures_and_scores(device: Device) -> None:
     models = ["--models", *RUNS, "--task", TASK]
     words = ["--images-chosen", "20", "--out", "f16"]

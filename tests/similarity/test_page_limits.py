@@ -26,6 +26,8 @@ from lib.caffe.client import Engine
 from tests.served_page import Served, jpeg, start, stop
 from tests.similar_world import RUNS, TASK, image_name
 
+pytestmark = pytest.mark.slow
+
 MODEL = f"{TASK}/{RUNS[0]}"
 
 

@@ -425,6 +425,8 @@ def test_test_images_that_the_net_cannot_take_are_found_out_first(world: World) 
 # argv: images, labels (.npy), the file to write.
 _HDF5 = """
 import sys, caffe, numpy
+
+pytestmark = pytest.mark.slow
 images, labels = numpy.load(sys.argv[1]), numpy.load(sys.argv[2])
 out = sys.argv[3]
 text = 'force_backward: true input: "data" input: "label" '

@@ -179,6 +179,7 @@ def test_weights_are_those_of_caffe_train(world: World, tmp_path: Path) -> None:
     assert points(world, "b")[0].iteration > 0  # no validation before training
 
 
+@pytest.mark.slow
 def test_seeds(world: World) -> None:
     for name, seed in (("a", 1), ("again", 1), ("other", 2)):
         world.write(name, Plan(seed=seed))
@@ -230,6 +231,7 @@ def test_the_record_of_a_run(world: World, capsys: pytest.CaptureFixture[str]) -
 # ---- Killed and resumed ----
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_and_resumed(world: World, uninterrupted: str) -> None:
     world.write("a", LONG)
     moments = random.Random(1)
@@ -283,6 +285,7 @@ def test_ctrl_c_and_again(world: World, uninterrupted: str) -> None:
     assert world.weights("a") == uninterrupted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["truncated", "no_state", "foreign"])
 def test_a_damaged_snapshot_is_not_resumed_from(
     world: World,
@@ -305,6 +308,7 @@ def test_a_damaged_snapshot_is_not_resumed_from(
     assert world.weights(interrupted) == uninterrupted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [0, 40])
 def test_a_snapshot_without_its_marker_is_taken_for_one_of_caffe_train(
     world: World, interrupted: str, left: int
@@ -648,6 +652,7 @@ def test_caffe_train_to_the_very_end(world: World, interrupted: str) -> None:
     assert points(world, interrupted)[-1].val_accuracy is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["weights", "state", "other_net", "iteration", "older", "alone"])
 def test_a_snapshot_that_is_not_fit_is_not_gone_on_with(
     world: World,
@@ -1070,6 +1075,7 @@ def files_end_at(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 def test_files_that_end_too_early_are_not_taken_for_whole(world: World) -> None:
     def write(name: str, outputs: int) -> Path:
         folder = world.write(name, Plan(max_iter=6))
@@ -1119,6 +1125,7 @@ def _namespaces() -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not _namespaces(), reason="this machine lets no user mount a tmpfs of their own"
 )

@@ -157,6 +157,7 @@ def test_a_step_asks_for_what_it_needs_and_no_more(project: SmallProject) -> Non
     refused(project.make("verify-lmdb", "TASK=wikiart_genre"), "make lists TASK=wikiart_genre")
 
 
+@pytest.mark.slow
 def test_the_whole_paper_without_any_painting(project: SmallProject) -> None:
     """What is missing is said, what can be made is made all the same, and make fails."""
     done = project.make("paper", "GPU=none")
