@@ -22,6 +22,7 @@ from experiments.similarity.page.uploads import MAX_BYTES, RefusedError
 _SECONDS = 60  # that sending an upload may take
 _SILENT = 10  # seconds without a byte end it
 _GIVES_WAY = 1.5  # seconds of silence after which it makes room for another one
+_WAITS = 10  # seconds that a body waits for such room: others may take it first
 _FORM_EXTRA = 4096  # bytes of a form around its file
 TOO_LARGE = f"the file is larger than {MAX_BYTES // 1_000_000} MB"
 
@@ -46,8 +47,10 @@ class Bodies:
     @asynccontextmanager
     async def place(self) -> AsyncIterator[Sender]:
         """A place for one body, from before its first byte to its answer. Raises BusyError."""
-        if self._engine.full:
-            await self._make_room()
+        until = time.monotonic() + _WAITS
+        while self._engine.full and time.monotonic() < until:
+            if not await self._make_room():
+                break
         async with self._engine.place():
             sender = Sender()
             self._inside.add(sender)
@@ -57,17 +60,25 @@ class Bodies:
                 self._inside.discard(sender)
                 sender.gone.set()
 
-    async def _make_room(self) -> None:
-        """Send away the body that has been silent for longest, once it is for long enough."""
-        waiting = [each for each in self._inside if not each.ready and not each.must_go.is_set()]
+    async def _make_room(self) -> bool:
+        """Send away the body that has been silent for longest, once it is for long enough.
+
+        False when no body is on its way: all places are being worked on.
+        """
+        coming = [each for each in self._inside if not each.ready]
+        if not coming:
+            return False
+        waiting = [each for each in coming if not each.must_go.is_set()]
         if not waiting:
-            return
+            await coming[0].gone.wait()
+            return True
         slowest = min(waiting, key=lambda each: each.heard)
         heard = slowest.heard
         await asyncio.sleep(max(0.0, heard + _GIVES_WAY - time.monotonic()))
         if self._engine.full and slowest.heard == heard and not slowest.ready:
             slowest.must_go.set()
             await slowest.gone.wait()
+        return True
 
 
 async def read_body(request: Request, sender: Sender) -> bytes:
