@@ -228,7 +228,7 @@ settings = {{epochs = 4, batch = 8}}
     assert "1 of 4 runs done" in ended.stdout
     reasons = re.findall(r"^failed: (.*)$", ended.stdout, re.MULTILINE)
     assert len(reasons) == 2
-    assert any("no_material can't be made yet" in reason for reason in reasons), reasons
+    assert any("task no_material lacks" in reason for reason in reasons), reasons
     assert any("tiny/never is no finished run" in reason for reason in reasons), reasons
 
 

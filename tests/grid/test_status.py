@@ -218,7 +218,9 @@ def test_the_bar_of_a_grid_has_an_eta_from_measured_speeds() -> None:
 def test_lists_that_are_made_count_instead_of_table_1() -> None:
     run = paper()[0]
     run.data.path.mkdir(parents=True)
-    run.data.record.write_text(json.dumps({"counts": {"train": 70, "val": 10, "test": 20}}))
+    counts = {"train": 70, "val": 10, "test": 20}
+    record = {"images_root": "datasets/raw/x", "sha256": {}, "counts": counts}
+    run.data.record.write_text(json.dumps(record))
     assert cost.work(run) == 7000
 
 
