@@ -25,6 +25,8 @@ from lib.errors import UserError
 from prototxt.caffenet import SCENARIOS
 from tests.small_world import DATA, TASK, Plan, World, edit, inputs
 
+pytestmark = pytest.mark.slow
+
 InEngine = Callable[..., str]
 SHORT = Plan(max_iter=6, test_interval=3, snapshot=0)
 
@@ -425,8 +427,6 @@ def test_test_images_that_the_net_cannot_take_are_found_out_first(world: World) 
 # argv: images, labels (.npy), the file to write.
 _HDF5 = """
 import sys, caffe, numpy
-
-pytestmark = pytest.mark.slow
 images, labels = numpy.load(sys.argv[1]), numpy.load(sys.argv[2])
 out = sys.argv[3]
 text = 'force_backward: true input: "data" input: "label" '
