@@ -18,7 +18,7 @@ from lib.files import readable
 
 # Below this mean distance between a model's images, its features hardly tell them apart. The
 # paper's models have the 1,000 nearest images of most queries within 0.4 (section 5.4), and most
-# pairs lie farther apart than that; nets that were hardly trained were seen from 0.0005 to 0.02.
+# pairs lie farther apart than that: the bound is an eighth of it.
 COLLAPSED = 0.05
 _PAIRS_OF = 500  # rows that the mean distance is measured with
 
