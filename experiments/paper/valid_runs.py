@@ -178,8 +178,11 @@ def _read(folder: RunFolder) -> RecordedRun:
 
 
 def _check_layers(record: RunRecord) -> None:
-    """What really was frozen and copied is what the scenario and the init say."""
-    if record.layers is None:
+    """What really was frozen and copied is what the scenario and the init say.
+
+    Only CaffeNet's layers are known here; a run of another net was checked while it was trained.
+    """
+    if record.layers is None or not {each.name for each in record.layers} >= set(COPIED_LAYERS):
         return
     frozen = {each.name for each in record.layers if each.frozen}
     copied = {each.name for each in record.layers if each.transferred}

@@ -297,9 +297,8 @@ def test_frozen_layers_are_the_same_bit_for_bit(
     world.write("base")
     assert world.tool("base").returncode == 0
     world.write("next", Plan(scenario="only_last3", seed=8))
-    words = ["--init", f"run:{TASK}/base", "--scenario", "only_last3"]
-    command = world.command("next")
-    command = command[: command.index("--init")] + words + command[command.index("--data") :]
+    words = ["--init", f"run:{TASK}/base", "--scenario", "only_last3"]  # the last --init counts
+    command = world.command("next", *words)
     done = subprocess.run(command, capture_output=True, text=True, env=world.environment())
     assert done.returncode == 0, done.stderr
     one, other = world.folder("base").final, world.folder("next").final
@@ -398,7 +397,7 @@ def test_foreign_weights_with_their_net_score_as_our_own_test(
 ) -> None:
     world.write("mine")
     assert world.tool("mine").returncode == 0
-    done = world.tool("mine", tool="test")
+    done = world.tool("mine", tool="evaluate")
     assert done.returncode == 0, done.stderr
     mine = world.folder("mine")
     theirs = tmp_path / "theirs.caffemodel"
